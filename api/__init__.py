@@ -1,0 +1,1 @@
+"""The service: POST a submission, get an audited verdict that stays."""

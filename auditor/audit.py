@@ -1,0 +1,102 @@
+"""One audit: plan, collect evidence, judge."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from auditor import __version__
+from auditor.errors import CannotMeasure
+from auditor.evidence import (
+    ClaimedNumbers,
+    Evidence,
+    NoiseBound,
+    PrefixSensitivity,
+    StreamBytes,
+    Timeline,
+)
+from auditor.inspect import inspect
+from auditor.rules import RULES
+from auditor.rulesets import DEFAULT, Ruleset
+from auditor.submission import Submission
+from auditor.verdict import Verdict, judge
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the fraction of the audit that is behind us, 0 to 1."""
+
+RUN_KINDS = (NoiseBound, Timeline, PrefixSensitivity, StreamBytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What an audit is to do."""
+
+    run: bool = False
+    """Execute the submission's own code in the sandbox, on noise."""
+    sandbox: str = "bubblewrap"
+    """`bubblewrap`, or `none` where the caller accepts the risk; the verdict says which."""
+    run_seconds: float = 300.0
+    """Wall-clock limit of one execution of the script."""
+    run_bytes: int = 6 * 2**30
+    """Memory limit of one execution of the script."""
+    ruleset: Ruleset = DEFAULT
+
+    def __post_init__(self) -> None:
+        """Refuse limits that no run could meet."""
+        if self.run_seconds <= 0:
+            raise ValueError(f"run_seconds must be positive, got {self.run_seconds}")
+        if self.run_bytes < 2**29:
+            raise ValueError(f"run_bytes must be at least {2**29}, got {self.run_bytes}")
+
+
+def silent(doing: str, done: float) -> None:
+    """A Progress that shows nothing."""
+
+
+def audit(submission: Submission, plan: Plan | None = None, progress: Progress = silent) -> Verdict:
+    """Collect evidence about a submission and judge it; ToolError when the auditor cannot work."""
+    plan = plan or Plan()
+    started = time.monotonic()
+    progress("reading", 0.0)
+    evidence = inspect(submission)
+    overrides: tuple[str, ...] = ()
+    trouble = None
+    if plan.run:
+        try:
+            overrides = _run(submission, plan, evidence, progress)
+        except CannotMeasure as reason:
+            trouble = str(reason)
+            evidence.cannot(f"the run gave no evidence: {reason}", *RUN_KINDS)
+    else:
+        evidence.cannot("the submission was not run (--run runs it on noise)", *RUN_KINDS)
+    progress("judging", 1.0)
+    rules = [rule for rule in RULES if rule.id in plan.ruleset.rules]
+    return Verdict(
+        ruleset=plan.ruleset.name,
+        engine=f"strict-prefix {__version__}",
+        submission=_about(submission, evidence),
+        results=judge(rules, evidence, plan.ruleset),
+        evidence=evidence.to_json(),
+        overrides=overrides,
+        trouble=trouble,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _run(
+    submission: Submission, plan: Plan, evidence: Evidence, progress: Progress
+) -> tuple[str, ...]:
+    """Evidence by executing; imported here because reading alone needs none of it."""
+    from auditor.run.interventions import run_on_noise
+
+    return run_on_noise(submission, plan, evidence, progress)
+
+
+def _about(submission: Submission, evidence: Evidence) -> dict[str, Any]:
+    """What was judged: name, digests, and what it claims."""
+    claims = evidence.get(ClaimedNumbers)
+    return {
+        "folder": submission.name,
+        "digests": {"submission": submission.sha256, "files": submission.digests},
+        "claims": None if claims is None else {"val_bpb": claims.val_bpb},
+    }

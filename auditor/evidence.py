@@ -1,0 +1,270 @@
+"""Every kind of evidence: frozen facts that probes measured and rules judge."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from auditor.errors import ToolError
+
+E = TypeVar("E")
+
+
+# --- read from the shipped files ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageFiles:
+    """Which of the files that a record folder must have are there, and which cannot be read."""
+
+    entry: str | None
+    """The training script."""
+    readme: str | None
+    submission_json: str | None
+    logs: tuple[str, ...]
+    problems: tuple[str, ...]
+    """One sentence each: what is there but cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShippedBytes:
+    """Sizes of what the folder ships: code that can run, and model blobs."""
+
+    code: Mapping[str, int]
+    """Path -> bytes of every file that can hold counted code."""
+    models: Mapping[str, int]
+    """Path -> bytes of every file that looks like a compressed model."""
+    entry: str | None
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of all code, helpers included."""
+        return sum(self.code.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreLine:
+    """A line of a log that states a score."""
+
+    line: int
+    label: str
+    """What stands before val_loss, such as `final_int6_ttt_exact`."""
+    val_loss: float | None
+    """Nats per token."""
+    val_bpb: float
+    """Bits per byte of source text."""
+    exact: bool
+    """True when printed with at least seven decimals."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLog:
+    """The numbers of one run log."""
+
+    file: str
+    seed: int | None
+    tokens: int | None
+    """Tokens of the validation stream that the log says it loaded."""
+    scores: tuple[ScoreLine, ...]
+    code_bytes: int | None
+    model_bytes: int | None
+    """Compressed model, as the log says."""
+    total_bytes: int | None
+
+    @property
+    def final(self) -> ScoreLine | None:
+        """The last score of the run; the exact form where the log prints both."""
+        if not self.scores:
+            return None
+        exact = [score for score in self.scores if score.exact]
+        last = self.scores[-1]
+        if last.exact or not exact or exact[-1].line < last.line - 1:
+            return last
+        return exact[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedNumbers:
+    """All run logs of the submission."""
+
+    logs: tuple[RunLog, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedNumbers:
+    """What submission.json says of itself."""
+
+    file: str
+    val_bpb: float | None
+    """The headline score."""
+    seed_val_bpb: Mapping[str, float]
+    """Seed -> its score."""
+    seed_bytes: Mapping[str, int]
+    """Seed -> its artifact bytes."""
+    bytes_total: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRead:
+    """A table read whose index is made from the token being predicted."""
+
+    file: str
+    line: int
+    text: str
+    function: str
+    key_line: int
+    """Where the index is made."""
+    key_text: str
+    reached: bool | None
+    """Whether the entry point gets there under the effective configuration; None when unknown."""
+    why: str
+    """How that was decided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFlow:
+    """Where the token being predicted flows, as read in the source."""
+
+    files: tuple[str, ...]
+    """Sources that were read."""
+    unread: tuple[str, ...]
+    """Sources that could not be read, each with the reason."""
+    target_reads: tuple[TargetRead, ...]
+    table_reads: int
+    """Table reads that were looked at."""
+
+
+# --- seen while the submission ran -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEvent:
+    """One thing that happened during the scored stage, and the positions that it touched."""
+
+    kind: str
+    """`charge`, `cache-write` or `optimizer-step`."""
+    order: int
+    """Index among all events of the run."""
+    start: int
+    """First position touched."""
+    stop: int
+    """One past the last position touched."""
+    file: str | None = None
+    line: int | None = None
+    """Where the submission's code stood."""
+    table: int | None = None
+    """Which table a cache write went to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """Charges, cache writes and optimiser steps, in order, of the stage that printed the score."""
+
+    stage: str
+    """Label of the score line."""
+    tokens: int
+    """Length of the validation stream."""
+    events: tuple[TimelineEvent, ...]
+    charged_nats: float
+    """Sum of the charges that were recorded."""
+    printed_nats: float
+    """Printed val_loss times the positions charged."""
+    charged_positions: int
+    """Positions charged at least once."""
+    charged_again: int
+    """Positions charged more than once."""
+    entries_before: int
+    """Entries in the caches before the first write of the stage."""
+    unplaced: int
+    """Writes and steps during the stage whose tokens could not be found in the stream."""
+
+    @property
+    def reconciled(self) -> bool:
+        """Whether the recorded charges add up to the printed score (printed to 8 decimals)."""
+        if not self.charged_positions:
+            return False
+        return abs(self.charged_nats - self.printed_nats) / self.charged_positions < 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseBound:
+    """The printed score on a stream whose code length is known, because we drew it."""
+
+    source: str
+    vocab_size: int
+    tokens: int
+    """Positions charged."""
+    source_nats: float
+    """Code length of those positions under the source that drew them."""
+    charged_nats: float
+    """What the submission reports for them."""
+    slack_nats_per_token: float | None
+    """How far above the source its score before adaptation was; None when it prints none."""
+
+    @property
+    def ln_e(self) -> float:
+        """Nats by which the submission beat the source: P(ln E >= a) <= exp(-a) for a valid one."""
+        return self.source_nats - self.charged_nats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixSensitivity:
+    """What happened to earlier charges when a position and all after it were changed."""
+
+    position: int
+    """First position that was changed."""
+    compared: int
+    """Positions before it whose charges were compared."""
+    moved: int
+    """How many of them moved."""
+    largest_nats: float
+    """Largest move."""
+    first_moved: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamBytes:
+    """The byte count that the printed score implies on our stream, and the true one."""
+
+    implied: float
+    """tokens * val_loss / (ln 2 * val_bpb)."""
+    expected: int
+    """Bytes of the text that the charged tokens spell."""
+
+
+class Evidence:
+    """At most one value of each kind; for an absent kind, the reason why."""
+
+    def __init__(self) -> None:
+        """Start with nothing collected."""
+        self._kinds: dict[type, Any] = {}
+        self._missing: dict[type, str] = {}
+
+    def add(self, *facts: object) -> None:
+        """Keep facts; each kind can be measured once."""
+        for fact in facts:
+            if type(fact) in self._kinds:
+                raise ToolError(f"{type(fact).__name__} was collected twice")
+            self._kinds[type(fact)] = fact
+
+    def cannot(self, reason: str, *kinds: type) -> None:
+        """Remember why these kinds could not be collected."""
+        for kind in kinds:
+            self._missing[kind] = reason
+
+    def get(self, kind: type[E]) -> E | None:
+        """The fact of this kind, or None."""
+        found: E | None = self._kinds.get(kind)
+        return found
+
+    def why_not(self, kind: type) -> str:
+        """Why a kind is absent, as the reason of an INCONCLUSIVE."""
+        return self._missing.get(kind, f"no {kind.__name__} was collected")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values by kind name, with the derived figures that people ask for."""
+        facts = {kind.__name__: asdict(fact) for kind, fact in self._kinds.items()}
+        noise = self.get(NoiseBound)
+        if noise is not None:
+            facts["NoiseBound"]["ln_e"] = noise.ln_e
+        facts.update({kind.__name__: {"absent": reason} for kind, reason in self._missing.items()})
+        return dict(sorted(facts.items()))

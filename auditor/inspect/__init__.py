@@ -1,0 +1,24 @@
+"""Evidence without executing anything."""
+
+from auditor.errors import CannotMeasure
+from auditor.evidence import ClaimedNumbers, DataFlow, Evidence
+from auditor.inspect.claims import read_claims
+from auditor.inspect.dataflow import read_data_flow
+from auditor.inspect.logs import read_logs
+from auditor.inspect.shipped import read_package, recount
+from auditor.submission import Submission
+
+
+def inspect(submission: Submission) -> Evidence:
+    """Everything that can be known by reading; what could not be read keeps its reason."""
+    evidence = Evidence()
+    evidence.add(read_package(submission), recount(submission), read_logs(submission))
+    try:
+        evidence.add(read_claims(submission))
+    except CannotMeasure as reason:
+        evidence.cannot(str(reason), ClaimedNumbers)
+    try:
+        evidence.add(read_data_flow(submission))
+    except CannotMeasure as reason:
+        evidence.cannot(str(reason), DataFlow)
+    return evidence

@@ -1,0 +1,60 @@
+"""The verdict as JSON, frozen as v1; a change to the shape is a new version beside this file."""
+
+import hashlib
+from typing import Any
+
+import rfc8785
+
+from auditor.verdict import Finding, Result, Verdict
+
+SCHEMA = "strict-prefix/verdict/v1"
+
+
+def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
+    """Plain values in the frozen order of keys; see verdict-v1.schema.json."""
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "digest": "",
+        "outcome": verdict.outcome.value,
+        "ruleset": verdict.ruleset,
+        "engine": verdict.engine,
+        "submission": dict(verdict.submission),
+        "results": [_result(result) for result in verdict.results],
+        "evidence": dict(verdict.evidence),
+        "overrides": list(verdict.overrides),
+        "trouble": verdict.trouble,
+        "seconds": round(verdict.seconds, 3),
+    }
+    document["digest"] = digest_of(document)
+    return document
+
+
+def digest_of(document: dict[str, Any]) -> str:
+    """SHA-256 of what was judged and said: canonical JSON without clock, folder name and digest."""
+    said = {key: value for key, value in document.items() if key not in ("seconds", "digest")}
+    said["submission"] = {k: v for k, v in document["submission"].items() if k != "folder"}
+    return hashlib.sha256(rfc8785.dumps(said)).hexdigest()
+
+
+def _result(result: Result) -> dict[str, Any]:
+    return {
+        "rule": result.rule,
+        "outcome": result.outcome.value,
+        "strength": result.strength.value if result.strength else None,
+        "reason": result.reason,
+        "findings": [_finding(finding) for finding in result.findings],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    place = finding.location
+    return {
+        "message": finding.message,
+        "location": {
+            "file": place.file,
+            "line": place.line,
+            "position": place.position,
+            "text": place.text,
+        },
+        "evidence": dict(finding.numbers),
+    }

@@ -1,0 +1,1 @@
+"""Evidence by executing the submission in a sandbox."""

@@ -1,0 +1,294 @@
+"""A record folder as it was handed in: bytes and digests, nothing executed, nothing written.
+
+Submission.load("records/x")             a folder
+Submission.load("x.zip")                 an archive: .zip, .tar, .tar.gz, .tar.zst
+Submission.load("REPO.git@REF:folder")   straight from a git repository, no work tree needed
+"""
+
+import hashlib
+import io
+import json
+import os
+import stat
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+
+import rfc8785
+import zstandard
+
+from auditor.errors import SubmissionError
+
+MAX_FILES = 2_000
+MAX_FILE_BYTES = 64 * 2**20
+"""A larger file cannot belong to a 16 MB artifact; it is refused by name, not skipped."""
+MAX_TOTAL_BYTES = 256 * 2**20
+SKIPPED_FOLDERS = {".git", "__pycache__"}
+GIT_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a submission."""
+
+    data: bytes
+    sha256: str
+
+    @property
+    def text(self) -> str:
+        """The content as text; bytes that are not UTF-8 are replaced."""
+        return self.data.decode("utf-8", errors="replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The files of one record folder."""
+
+    name: str
+    """Name of the folder, for people; not part of any digest."""
+    files: Mapping[str, File]
+    """Path inside the folder (with `/`) -> content, sorted by path."""
+
+    @classmethod
+    def load(cls, source: str | Path) -> "Submission":
+        """Read a folder, an archive or `GITDIR@REF:FOLDER`; SubmissionError says what is wrong."""
+        path = Path(source)
+        if path.is_dir():
+            return cls._of(path.resolve().name, _folder_files(path))
+        if path.is_file():
+            return cls.from_archive(path.read_bytes(), path.name)
+        repository, at, where = str(source).rpartition("@")
+        ref, colon, folder = where.partition(":")
+        if at and colon and Path(repository).is_dir():
+            return cls.from_git(Path(repository), ref, folder)
+        raise SubmissionError(
+            f"{source}: no such folder or archive (expected a folder, a .zip, .tar, .tar.gz or "
+            ".tar.zst file, or GITDIR@REF:FOLDER)"
+        )
+
+    @classmethod
+    def from_archive(cls, data: bytes, name: str) -> "Submission":
+        """Read an archive from memory; a single top-level folder is taken as the record folder."""
+        if name.endswith(".zip"):
+            files = dict(_zip_files(data, name))
+        elif name.endswith((".tar", ".tar.gz", ".tgz", ".tar.zst")):
+            files = dict(_tar_files(data, name))
+        else:
+            raise SubmissionError(f"{name}: expected a name in .zip, .tar, .tar.gz or .tar.zst")
+        tops = {path.split("/", 1)[0] for path in files}
+        if len(tops) == 1 and all("/" in path for path in files):
+            (top,) = tops
+            return cls._of(top, {path.split("/", 1)[1]: data for path, data in files.items()})
+        return cls._of(name.split(".", 1)[0], files)
+
+    @classmethod
+    def from_git(cls, repository: Path, ref: str, folder: str) -> "Submission":
+        """Read a folder of a commit; the repository may be bare."""
+        return cls._of(PurePosixPath(folder).name, dict(_git_files(repository, ref, folder)))
+
+    @classmethod
+    def _of(cls, name: str, contents: Mapping[str, bytes]) -> "Submission":
+        """Digest the files and check that there are any."""
+        kept = {
+            path: data
+            for path, data in contents.items()
+            if not SKIPPED_FOLDERS.intersection(path.split("/")[:-1])
+        }
+        if not kept:
+            raise SubmissionError(f"{name}: expected a record folder, found no files in it")
+        files = {
+            path: File(data, hashlib.sha256(data).hexdigest())
+            for path, data in sorted(kept.items())
+        }
+        return cls(name, MappingProxyType(files))
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of every file."""
+        return {path: file.sha256 for path, file in self.files.items()}
+
+    @property
+    def sha256(self) -> str:
+        """One digest for the whole: SHA-256 of the canonical JSON of `digests`."""
+        return hashlib.sha256(rfc8785.dumps(dict(self.digests))).hexdigest()
+
+    @property
+    def entry(self) -> str | None:
+        """The training script: train_gpt.py, or the only Python file at the top."""
+        if "train_gpt.py" in self.files:
+            return "train_gpt.py"
+        top = [path for path in self.files if path.endswith(".py") and "/" not in path]
+        return top[0] if len(top) == 1 else None
+
+    def json_object(self, path: str) -> dict[str, object]:
+        """A JSON file of the submission; SubmissionError when it is not one object."""
+        try:
+            value = json.loads(self.files[path].data)
+        except (ValueError, RecursionError) as error:
+            raise SubmissionError(f"{path}: expected JSON, but {error}") from error
+        if not isinstance(value, dict):
+            raise SubmissionError(f"{path}: expected a JSON object, found {type(value).__name__}")
+        return value
+
+    def write_to(self, folder: Path) -> None:
+        """Lay the files out in an existing, empty folder."""
+        for path, file in self.files.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.data)
+
+
+class _Budget:
+    """Counts what an archive unpacks to, so that a bomb stops early."""
+
+    def __init__(self, name: str) -> None:
+        """Start counting for the archive of this name."""
+        self.name = name
+        self.files = 0
+        self.bytes = 0
+
+    def take(self, path: str, size: int) -> None:
+        """Account for one file, or refuse the whole."""
+        self.files += 1
+        self.bytes += size
+        if self.files > MAX_FILES:
+            raise SubmissionError(f"{self.name}: more than {MAX_FILES:,} files")
+        if size > MAX_FILE_BYTES:
+            raise SubmissionError(
+                f"{self.name}: {path} has {size:,} bytes, over the limit of {MAX_FILE_BYTES:,}"
+            )
+        if self.bytes > MAX_TOTAL_BYTES:
+            raise SubmissionError(
+                f"{self.name}: unpacks to more than the limit of {MAX_TOTAL_BYTES:,} bytes"
+            )
+
+
+def _safe_path(path: str, name: str) -> str:
+    """The path as it may be laid out, or SubmissionError when it leaves the folder."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
+        raise SubmissionError(f"{name}: member {path!r} leaves the folder; expected relative paths")
+    return "/".join(parts)
+
+
+def _folder_files(folder: Path) -> dict[str, bytes]:
+    """Regular files below a folder; links and devices are refused."""
+    budget = _Budget(folder.name or str(folder))
+    files: dict[str, bytes] = {}
+    for base, folders, names in os.walk(folder):
+        folders[:] = sorted(set(folders) - SKIPPED_FOLDERS)
+        for name in sorted(names) + folders:
+            path = Path(base, name)
+            relative = path.relative_to(folder).as_posix()
+            info = path.lstat()
+            if stat.S_ISDIR(info.st_mode):
+                continue
+            if not stat.S_ISREG(info.st_mode):
+                raise SubmissionError(f"{relative}: expected a regular file, found link or device")
+            budget.take(relative, info.st_size)
+            try:
+                files[relative] = path.read_bytes()
+            except OSError as error:
+                raise SubmissionError(f"{relative}: cannot be read ({error.strerror})") from error
+    return files
+
+
+def _zip_files(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
+    """Members of a zip archive, sizes checked while they are unpacked."""
+    budget = _Budget(name)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for member in archive.infolist():
+                if member.is_dir():
+                    continue
+                path = _safe_path(member.filename, name)
+                if stat.S_ISLNK(member.external_attr >> 16):
+                    raise SubmissionError(f"{name}: {path} is a symbolic link; expected files only")
+                budget.take(path, member.file_size)
+                with archive.open(member) as stream:
+                    content = stream.read(member.file_size + 1)
+                if len(content) != member.file_size:
+                    raise SubmissionError(
+                        f"{name}: {path} unpacks to more than its stated {member.file_size:,} bytes"
+                    )
+                yield path, content
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+        raise SubmissionError(f"{name}: expected a zip archive, but {error}") from error
+
+
+def _tar_files(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
+    """Members of a tar archive, read as a stream so that a bomb is never held whole."""
+    budget = _Budget(name)
+    raw: io.BufferedIOBase = io.BytesIO(data)
+    if name.endswith(".zst"):
+        raw = zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(raw)  # type: ignore[assignment, arg-type]  # both are readable streams
+    mode = "r|gz" if name.endswith(("gz", "tgz")) else "r|"
+    try:
+        with tarfile.open(fileobj=raw, mode=mode) as archive:  # type: ignore[call-overload]  # mode is one of two
+            for member in archive:
+                if member.isdir():
+                    continue
+                path = _safe_path(member.name, name)
+                if not member.isreg():
+                    raise SubmissionError(
+                        f"{name}: {path} is a link or device; expected regular files only"
+                    )
+                budget.take(path, member.size)
+                stream = archive.extractfile(member)
+                content = stream.read() if stream is not None else b""
+                if len(content) != member.size:
+                    raise SubmissionError(
+                        f"{name}: {path} ends after {len(content):,} of {member.size:,} bytes"
+                    )
+                yield path, content
+    except (tarfile.TarError, zstandard.ZstdError, EOFError, OSError) as error:
+        raise SubmissionError(f"{name}: expected a tar archive, but {error}") from error
+
+
+def git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:
+    """Run a git command that only reads; SubmissionError with git's own words when it fails."""
+    command = ["git", "-C", str(repository), "--no-pager", *arguments]
+    quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
+    try:
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, timeout=GIT_SECONDS, env=quiet, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SubmissionError(f"{repository}: git {arguments[0]} stopped: {error}") from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise SubmissionError(f"{repository}: git {arguments[0]} failed: {said[-1]}")
+    return done.stdout
+
+
+def _git_files(repository: Path, ref: str, folder: str) -> Iterator[tuple[str, bytes]]:
+    """Blobs below a folder of a commit, in one batch."""
+    prefix = folder.strip("/")
+    listing = git(repository, "ls-tree", "-r", "-z", "-l", f"{ref}^{{commit}}", "--", f"{prefix}/")
+    wanted: list[tuple[str, str]] = []
+    budget = _Budget(f"{ref}:{prefix}")
+    for row in listing.decode(errors="surrogateescape").split("\0"):
+        if not row:
+            continue
+        about, path = row.split("\t", 1)
+        mode, _, blob, size = about.split()
+        relative = _safe_path(path[len(prefix) + 1 :], budget.name)
+        if mode not in ("100644", "100755"):
+            raise SubmissionError(f"{path}: expected a regular file, found git mode {mode}")
+        budget.take(relative, int(size) if size.isdigit() else 0)
+        wanted.append((relative, blob))
+    if not wanted:
+        raise SubmissionError(f"{ref}: expected a folder {prefix!r} in that commit, found none")
+    answers = io.BytesIO(
+        git(repository, "cat-file", "--batch", stdin="".join(f"{b}\n" for _, b in wanted).encode())
+    )
+    for relative, blob in wanted:
+        header = answers.readline().decode().split()
+        if header[1:2] == ["missing"]:
+            raise SubmissionError(f"{relative}: blob {blob} is absent from {repository}")
+        yield relative, answers.read(int(header[2]))
+        answers.read(1)
