@@ -1,0 +1,1 @@
+"""Published Parameter Golf systems, each as published and as a compliant twin."""

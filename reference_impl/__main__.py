@@ -1,0 +1,157 @@
+"""The command line: train, evaluate, export, corpus."""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+
+from reference_impl.config import Settings, from_environment
+from reference_impl.corpus import TOKENIZER_NAME, build_corpus
+from reference_impl.errors import InputError, SettingsError
+from reference_impl.export import export_records
+from reference_impl.presets import PRESETS, preset
+from reference_impl.quantize.artifact import ARTIFACT_NAME, write_artifact, write_atomically
+from reference_impl.record import open_stream, pack_weights, score_artifact, train_weights
+from reference_impl.runlog import RunLog
+from reference_impl.train import Progress
+from reference_impl.variants import VARIANTS, variant, variants
+
+DESCRIPTION = """\
+Train, quantise, score and export a small language-model record with an n-gram cache and test-time
+training. A record exists twice: as_published shows a score that is not a code length, compliant
+the same idea with a real one."""
+EPILOG = """\
+examples:
+  python -m reference_impl export --variant both --output demo
+      builds a corpus in demo/data, trains once, writes demo/as_published and demo/compliant
+  python -m reference_impl export --variant compliant --output out \\
+      --data fineweb_sp1024 --tokenizer fineweb_1024_bpe.model
+      the same on challenge shards
+  ITERATIONS=300 python -m reference_impl train --output run
+      any setting can be given as an environment variable
+  python -m reference_impl evaluate --model run/final_model.int6.ptz --variant compliant \\
+      --output run
+
+exit codes: 0 done, 2 the input cannot be used (one sentence on standard error says why)"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong argument as one sentence."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]  # it does not return
+        """End with exit code 2."""
+        raise SettingsError(f"{message} (see {self.prog} --help)")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+        options.run(options)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror}\n")
+        return 2
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m reference_impl",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    train = commands.add_parser("train", help="train and write OUTPUT/" + ARTIFACT_NAME)
+    train.set_defaults(run=_train)
+    evaluate = commands.add_parser("evaluate", help="score a model file with one variant")
+    evaluate.set_defaults(run=_evaluate)
+    evaluate.add_argument("--model", type=Path, required=True, help="the model file")
+    export = commands.add_parser("export", help="train once and write OUTPUT/VARIANT")
+    export.set_defaults(run=_export)
+    export.add_argument("--force", action="store_true", help="replace record folders")
+    corpus = commands.add_parser("corpus", help="write OUTPUT/data from Python's own texts")
+    corpus.set_defaults(run=_corpus)
+    for command in (train, evaluate, export, corpus):
+        command.add_argument(
+            "--preset", default="tiny", help=f"{' or '.join(PRESETS)} (default: tiny)"
+        )
+        command.add_argument("--output", type=Path, required=True, help="folder to write to")
+    for command in (train, evaluate, export):
+        command.add_argument(
+            "--data", type=Path, help="folder of shards (default: OUTPUT/data, built if absent)"
+        )
+        command.add_argument("--tokenizer", type=Path, help="sentencepiece model of the shards")
+    for command, names in ((evaluate, [*VARIANTS]), (export, [*VARIANTS, "both"])):
+        command.add_argument("--variant", required=True, help=" or ".join(names))
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """Return preset, environment and options, the later ones winning; build a missing corpus."""
+    settings = from_environment(preset(options.preset))
+    if (options.data is None) != (options.tokenizer is None):
+        raise SettingsError("--data and --tokenizer must be given together, got one of them")
+    if options.data is not None:
+        return replace(settings, data_path=str(options.data), tokenizer_path=str(options.tokenizer))
+    folder = options.output / "data"
+    build_corpus(folder, settings.vocab_size)
+    return replace(settings, data_path=str(folder), tokenizer_path=str(folder / TOKENIZER_NAME))
+
+
+def _train(options: argparse.Namespace) -> None:
+    settings = _settings(options)
+    log = RunLog()
+    stream = open_stream(settings, log)
+    with _progress() as progress:
+        weights = train_weights(settings, stream, log, progress)
+    blob = pack_weights(weights, settings, log)
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_artifact(options.output / ARTIFACT_NAME, blob, 0)
+    lines = "\n".join(log.lines) + "\n"
+    write_atomically(options.output / f"train_seed{settings.seed}.log", lines.encode())
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    chosen = variant(options.variant)
+    settings = _settings(options)
+    log = RunLog()
+    stream = open_stream(settings, log)
+    score_artifact(options.model, settings, stream, chosen.mixer_of, 0, log)
+
+
+def _export(options: argparse.Namespace) -> None:
+    chosen = variants(options.variant)
+    settings = _settings(options)
+    with _progress() as progress:
+        export_records(settings, chosen, options.output, force=options.force, progress=progress)
+
+
+def _corpus(options: argparse.Namespace) -> None:
+    build_corpus(options.output / "data", from_environment(preset(options.preset)).vocab_size)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """Show training steps on standard error when someone is watching."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with ProgressBar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("training")
+        yield lambda step, last: bar.update(task, completed=step, total=last)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

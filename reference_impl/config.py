@@ -1,0 +1,158 @@
+"""Every setting of a run, checked on entry and overridable through the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+
+from reference_impl.errors import SettingsError
+
+# The challenge's scripts spell this one in two ways; the later one wins when both are set.
+ALIASES = {"embed_lr": ("TIED_EMBED_LR", "EMBED_LR")}
+MAY_BE_ZERO = {
+    "seed",
+    "val_tokens",
+    "iterations",
+    "warmup_steps",
+    "max_wallclock_seconds",
+    "embed_lr",
+    "matrix_lr",
+    "scalar_lr",
+    "weight_decay",
+    "ema_decay",
+    "val_loss_every",
+    "fp16_max_numel",
+    "ttt_lr",
+    "ttt_epochs",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """One run; the environment variable of a field is its name in capitals."""
+
+    data_path: str = "./data/datasets/fineweb10B_sp1024"
+    tokenizer_path: str = "./data/tokenizers/fineweb_1024_bpe.model"
+    vocab_size: int = 1024
+    val_tokens: int = 0  # 0 scores the whole validation split
+    seed: int = 1337
+
+    num_layers: int = 11
+    model_dim: int = 512
+    num_heads: int = 8
+    num_kv_heads: int = 8
+    mlp_mult: float = 3.5
+    bigram_vocab_size: int = 6144
+    bigram_dim: int = 128
+    rope_dims: int = 16
+    qk_gain_init: float = 1.5
+    logit_softcap: float = 30.0
+
+    iterations: int = 20_000
+    warmup_steps: int = 20
+    warmdown_iters: int = 3500
+    max_wallclock_seconds: float = 600.0  # 0 trains for all iterations, however long that takes
+    train_seq_len: int = 2048
+    train_batch_tokens: int = 786_432
+    grad_accum_steps: int = 8
+    embed_lr: float = 0.035
+    matrix_lr: float = 0.025
+    scalar_lr: float = 0.025
+    weight_decay: float = 0.04
+    grad_clip_norm: float = 0.3
+    ema_decay: float = 0.997
+    val_loss_every: int = 4000
+    train_log_every: int = 500
+
+    fp16_max_numel: int = 65_536  # tensors up to this size are stored as 16-bit floats
+
+    eval_seq_len: int = 2048
+    eval_stride: int = 64
+    eval_batch_seqs: int = 32
+    ngram_buckets: int = 4_194_304
+    ttt_chunk_tokens: int = 1_048_576
+    ttt_lr: float = 3e-5
+    ttt_epochs: int = 1
+    ttt_batch_seqs: int = 32
+
+    def __post_init__(self) -> None:
+        """Refuse values that could only fail later, and less clearly."""
+        for name, value in self.as_dict().items():
+            if isinstance(value, str) or value > 0 or (value == 0 and name in MAY_BE_ZERO):
+                continue
+            wanted = "not be negative" if name in MAY_BE_ZERO else "be positive"
+            raise SettingsError(f"{name.upper()} must {wanted}, got {value}")
+        self._check_shapes()
+
+    def _check_shapes(self) -> None:
+        if self.model_dim % self.num_heads:
+            raise SettingsError(
+                f"MODEL_DIM must be a multiple of NUM_HEADS, got {self.model_dim} and "
+                f"{self.num_heads}"
+            )
+        if self.num_heads % self.num_kv_heads:
+            raise SettingsError(
+                f"NUM_HEADS must be a multiple of NUM_KV_HEADS, got {self.num_heads} and "
+                f"{self.num_kv_heads}"
+            )
+        if self.head_rope_dims % 2 or self.head_rope_dims < 4:
+            raise SettingsError(
+                f"ROPE_DIMS within a head must be even and at least 4, got {self.head_rope_dims}"
+            )
+        if self.vocab_size > 65_536:
+            raise SettingsError(
+                f"VOCAB_SIZE must be at most 65536, the ids of a shard, got {self.vocab_size}"
+            )
+        if self.bigram_vocab_size < 2:
+            raise SettingsError(
+                f"BIGRAM_VOCAB_SIZE must be at least 2, got {self.bigram_vocab_size}"
+            )
+        if self.ngram_buckets & (self.ngram_buckets - 1):
+            raise SettingsError(f"NGRAM_BUCKETS must be a power of two, got {self.ngram_buckets}")
+        if self.eval_stride > self.eval_seq_len:
+            raise SettingsError(
+                f"EVAL_STRIDE must be at most EVAL_SEQ_LEN, got {self.eval_stride} and "
+                f"{self.eval_seq_len}"
+            )
+        if self.ema_decay >= 1:
+            raise SettingsError(f"EMA_DECAY must be below 1, got {self.ema_decay}")
+        if self.train_batch_tokens % (self.train_seq_len * self.grad_accum_steps):
+            raise SettingsError(
+                f"TRAIN_BATCH_TOKENS must be a multiple of TRAIN_SEQ_LEN x GRAD_ACCUM_STEPS, got "
+                f"{self.train_batch_tokens} and {self.train_seq_len} x {self.grad_accum_steps}"
+            )
+
+    @property
+    def head_rope_dims(self) -> int:
+        """Dimensions of each head that carry the rotary position."""
+        return min(self.rope_dims, self.model_dim // self.num_heads)
+
+    @property
+    def longest_window(self) -> int:
+        """The longer of the training and the evaluation sequence."""
+        return max(self.train_seq_len, self.eval_seq_len)
+
+    def as_dict(self) -> dict[str, str | int | float]:
+        """Return the fields in the order they are declared."""
+        return asdict(self)
+
+
+def from_environment(defaults: Settings, environment: Mapping[str, str] | None = None) -> Settings:
+    """Replace each default whose variable is set."""
+    variables = os.environ if environment is None else environment
+    changes: dict[str, str | int | float] = {}
+    for field in fields(Settings):
+        for variable in ALIASES.get(field.name, (field.name.upper(),)):
+            if variable in variables:
+                default = getattr(defaults, field.name)
+                changes[field.name] = _parse(variable, variables[variable], type(default))
+    return replace(defaults, **changes)  # type: ignore[arg-type]  # _parse kept each field's type
+
+
+def _parse(variable: str, text: str, kind: type) -> str | int | float:
+    if kind is str:
+        return text
+    try:
+        return int(text) if kind is int else float(text)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+        raise SettingsError(f"{variable} must be {wanted}, got {text!r}") from None

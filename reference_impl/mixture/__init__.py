@@ -1,0 +1,1 @@
+"""How much of each component a prediction gets."""

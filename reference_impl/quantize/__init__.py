@@ -1,0 +1,1 @@
+"""Weights in few bits, and the file that carries them."""

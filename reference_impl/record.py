@@ -1,0 +1,130 @@
+"""A whole record: train, quantise, write the model file, read it back, score."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reference_impl.config import Settings, from_environment
+from reference_impl.data import (
+    TRAIN_PATTERN,
+    VAL_PATTERN,
+    TrainingStream,
+    find_shards,
+    validation_tokens,
+)
+from reference_impl.device import pick_device
+from reference_impl.errors import InputError
+from reference_impl.evaluate import Mixer, Score, Stream, evaluate_adaptive, evaluate_sliding
+from reference_impl.model.gpt import GPT
+from reference_impl.quantize.artifact import (
+    ARTIFACT_NAME,
+    ArtifactSize,
+    check_fit,
+    code_bytes,
+    pack,
+    read_artifact,
+    write_artifact,
+)
+from reference_impl.quantize.rowwise import quantize_state, restore_state
+from reference_impl.runlog import RunLog
+from reference_impl.tokenizer import byte_table, load_tokenizer
+from reference_impl.train import Progress, new_model, train
+
+MixerOf = Callable[[Settings], Mixer]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The two scores of a model file."""
+
+    sliding: Score
+    adaptive: Score
+
+
+def main(defaults: Settings, mixer_of: MixerOf, folder: Path) -> int:
+    """Run the record in a folder as its script does; the environment may change any setting."""
+    try:
+        run_record(from_environment(defaults), mixer_of, sorted(folder.rglob("*.py")))
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+def run_record(settings: Settings, mixer_of: MixerOf, code: list[Path]) -> None:
+    """Train, unless EVAL_ONLY is set, and score the model file in the present folder."""
+    log, artifact = RunLog(), Path(ARTIFACT_NAME)
+    stream = open_stream(settings, log)
+    if os.environ.get("EVAL_ONLY", "0") == "0":
+        blob = pack_weights(train_weights(settings, stream, log), settings, log)
+        write_artifact(artifact, blob, code_bytes(code))
+    score_artifact(artifact, settings, stream, mixer_of, code_bytes(code), log)
+
+
+def open_stream(settings: Settings, log: RunLog) -> Stream:
+    """Read the tokenizer and the validation split."""
+    folder = Path(settings.data_path)
+    tokenizer = load_tokenizer(Path(settings.tokenizer_path), settings.vocab_size)
+    log(f"val_bpb:enabled tokenizer_kind=sentencepiece tokenizer_path={settings.tokenizer_path}")
+    tokens_T = validation_tokens(
+        folder,
+        settings.vocab_size,
+        window_tokens=settings.longest_window,
+        limit=settings.val_tokens,
+    )
+    log(f"val_loader:shards pattern={folder / VAL_PATTERN} tokens:{len(tokens_T) - 1}")
+    if settings.val_tokens:
+        log(f"val_limit: VAL_TOKENS={settings.val_tokens}, not the whole validation split")
+    return Stream(tokens_T, byte_table(tokenizer), pick_device())
+
+
+def train_weights(
+    settings: Settings, stream: Stream, log: RunLog, progress: Progress | None = None
+) -> dict[str, Tensor]:
+    """Train on the training shards and return the averaged weights."""
+    folder = Path(settings.data_path)
+    shards = len(find_shards(folder, TRAIN_PATTERN))
+    log(f"train_loader:dataset:{folder.name} train_shards:{shards}")
+    return train(
+        settings, lambda: TrainingStream(folder, settings.vocab_size), stream, log, progress
+    )
+
+
+def pack_weights(weights: dict[str, Tensor], settings: Settings, log: RunLog) -> bytes:
+    """Return the compressed, quantised weights."""
+    log(f"Serialized model: {sum(w.numel() * w.element_size() for w in weights.values())} bytes")
+    return pack(quantize_state(weights, settings.fp16_max_numel))
+
+
+def score_artifact(
+    artifact: Path,
+    settings: Settings,
+    stream: Stream,
+    mixer_of: MixerOf,
+    shipped_code_bytes: int,
+    log: RunLog,
+) -> Scores:
+    """Score a model file with the model alone, then with mixer and test-time training."""
+    model = load_model(artifact, settings, stream.device)
+    size = ArtifactSize(artifact.stat().st_size, shipped_code_bytes)
+    size.check()
+    log(f"Code size: {size.code_bytes} bytes")
+    log(f"Serialized model int6+zstd: {size.model_bytes} bytes")
+    log(f"Total submission size int6+zstd: {size.total_bytes} bytes")
+    sliding = evaluate_sliding(model, stream, settings, log)
+    adaptive = evaluate_adaptive(model, stream, mixer_of(settings), settings, log)
+    return Scores(sliding, adaptive)
+
+
+def load_model(artifact: Path, settings: Settings, device: torch.device) -> GPT:
+    """Return the model with the weights of a model file."""
+    weights = restore_state(read_artifact(artifact))
+    model = new_model(settings, device)
+    check_fit(artifact, weights, model.state_dict())
+    model.load_state_dict(weights)
+    return model
