@@ -1,0 +1,152 @@
+"""The service: what it holds open while it runs, and the application on top of it."""
+
+import fcntl
+import os
+from types import TracebackType
+from typing import Self
+
+from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import errors
+from api.db import Database
+from api.errors import StartError, TooLarge
+from api.jobs import Jobs
+from api.routes import audits, pages, verdicts
+from api.settings import Settings
+from api.store import Blobs, Store
+from api.web import SAFE_HEADERS
+from auditor import __version__
+
+FORM_BYTES = 64 * 2**10
+"""What a form may add around the archive: boundaries, names, the other fields."""
+
+
+class Service:
+    """The data folder while this process has it: database, archives, jobs."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open everything; StartError says in one sentence what is in the way."""
+        self.settings = settings
+        data = settings.data
+        try:
+            data.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._hold()
+            self.database = Database(f"sqlite:///{data / 'strict-prefix.sqlite'}")
+            self.database.migrate()
+            self.store = Store(self.database, Blobs(data / "blobs"))
+        except OSError as error:
+            raise StartError(
+                f"{data}: expected a folder that can be written to, but {error.strerror}"
+            ) from error
+        except SQLAlchemyError as error:
+            raise StartError(f"{data}: the database cannot be opened: {error}") from error
+        self.jobs = Jobs(settings, self.store)
+        self.jobs.open()
+
+    def __enter__(self) -> Self:
+        """Nothing more to do: it is open."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> bool:
+        """Stop working and give the data folder back; False when an audit still runs."""
+        idle = self.jobs.close()
+        self.database.close()
+        if idle:
+            os.close(self._lock)
+        return idle
+
+    def _hold(self) -> None:
+        """Keep other processes out: each would take up the jobs that the other is working on."""
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._lock)
+            raise StartError(
+                f"{self.settings.data}: another running service has this data folder"
+            ) from error
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application of an open service."""
+    # FastAPI's own pages for the API load scripts from elsewhere; /openapi.json is all of it.
+    app = FastAPI(
+        title="Strict Prefix",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        form_limits={"max_files": 1, "max_fields": 8},
+    )
+    app.state.settings = service.settings
+    app.state.store = service.store
+    app.state.jobs = service.jobs
+    for noun in (pages, audits, verdicts):
+        app.include_router(noun.router)
+    errors.install(app)
+    app.add_middleware(LimitBody, limit=service.settings.max_upload_bytes + FORM_BYTES)
+    app.add_middleware(AddSafeHeaders)
+    return app
+
+
+class LimitBody:
+    """Refuses a large body before it is read, or as soon as it has become too large.
+
+    FastAPI's own `max_body_size` answers in plain text, whatever the error handlers say.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        """Guard this application."""
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count what is received; the error is raised where the body is read, and handled there."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        stated = Headers(scope=scope).get("content-length", "")
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            if stated.isdecimal() and int(stated) > self._limit:
+                raise TooLarge(int(stated), self._limit - FORM_BYTES, exact=True)
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit:
+                raise TooLarge(received, self._limit - FORM_BYTES, exact=False)
+            return message
+
+        await self._app(scope, counted, send)
+
+
+class AddSafeHeaders:
+    """Sets the headers that keep a browser from doing more than showing a page."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Guard this application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Add to every response what it does not say itself."""
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SAFE_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, guarded)

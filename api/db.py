@@ -1,0 +1,76 @@
+"""The database: connections that SQLite can share, transactions, migrations."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.orm import Session, sessionmaker
+
+BUSY_MILLISECONDS = 10_000
+"""How long a writer waits for another; writes here take milliseconds."""
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Database:
+    """One database file and its two kinds of transaction."""
+
+    def __init__(self, url: str) -> None:
+        """Connect lazily; `migrate` makes the tables."""
+        self._engine = create_engine(url)
+        _share(self._engine)
+        # Told apart when the transaction begins: a reader must not wait for the writer's lock.
+        self._writing = self._engine.execution_options(writing=True)
+        # Rows stay readable after their transaction: routes and jobs pass them on.
+        self._read = sessionmaker(self._engine, expire_on_commit=False)
+        self._write = sessionmaker(self._writing, expire_on_commit=False)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that sees one moment and changes nothing."""
+        with self._read() as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session that holds the write lock from its first statement and commits at its end."""
+        with self._write.begin() as session:
+            yield session
+
+    def migrate(self) -> None:
+        """Bring the tables to the newest shape."""
+        # Half a second to import, and only a start needs it.
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        with self._writing.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+
+def _share(engine: Engine) -> None:
+    """Let readers and one writer work at the same time, and begin transactions ourselves."""
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: object) -> None:
+        # The driver begins transactions late and never IMMEDIATE; ours begin in `begin` below.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A deferred transaction that turns into a writer fails at once when another one wrote
+        # in between; busy_timeout helps only a transaction that asks for the lock first.
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

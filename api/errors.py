@@ -1,0 +1,118 @@
+"""Every error in one shape: RFC 9457 problem details, or a page for people with a browser."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from api.web import SAFE_HEADERS, page, wants_page
+from auditor.errors import SubmissionError
+
+log = logging.getLogger(__name__)
+
+TITLES = {
+    "bad-request": "The request cannot be understood",
+    "not-found": "Not found",
+    "method-not-allowed": "Not possible at this address",
+    "too-large": "The upload is too large",
+    "invalid": "The request lacks something",
+    "submission": "The submission cannot be read",
+    "internal": "The service could not do its work",
+    "http": "The request was refused",
+}
+"""Kind of a problem, which scripts may rely on as the last part of `type` -> its title."""
+KINDS = {
+    400: "bad-request",
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "too-large",
+    422: "invalid",
+    500: "internal",
+}
+
+
+class StartError(Exception):
+    """The service cannot start; the message is one sentence for whoever started it."""
+
+
+class TooLarge(HTTPException):
+    """More was sent than is taken."""
+
+    def __init__(self, size: int, limit: int, *, exact: bool) -> None:
+        """Name both numbers; `exact` is false when there would have been more to come."""
+        at_least = "" if exact else "at least "
+        super().__init__(413, f"the upload has {at_least}{size:,} bytes, the limit is {limit:,}")
+
+
+def not_found(noun: str, key: str) -> HTTPException:
+    """The 404 of a noun and the key it was looked for by."""
+    return HTTPException(404, f"no {noun} has the id {key[:64]!r}")
+
+
+def install(app: FastAPI) -> None:
+    """Let the application answer all errors in this shape."""
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(SubmissionError, _submission)
+    app.add_exception_handler(Exception, _internal)
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = error.detail
+    if error.status_code == 404 and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = "nothing is at this address"
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        detail = f"{request.method} is not possible at this address; it takes {allowed}"
+    return _answer(request, error.status_code, detail, headers=dict(error.headers or {}))
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    fields = [
+        {"field": ".".join(str(part) for part in one["loc"][1:]), "message": str(one["msg"])}
+        for one in error.errors()
+    ]
+    detail = "; ".join(f"{field['field']}: {field['message']}" for field in fields)
+    return _answer(request, 422, detail, errors=fields)
+
+
+def _submission(request: Request, error: Exception) -> Response:
+    return _answer(request, 422, str(error), kind="submission")
+
+
+def _internal(request: Request, error: Exception) -> Response:
+    """The cause is for the log alone: it may name what is not the visitor's business."""
+    log.error("%s %s: %r", request.method, request.url.path, error)
+    return _answer(
+        request, 500, "nothing is wrong with the request; the log of the service has the reason"
+    )
+
+
+def _answer(
+    request: Request,
+    status: int,
+    detail: str,
+    *,
+    kind: str | None = None,
+    headers: dict[str, str] | None = None,
+    **more: Any,
+) -> Response:
+    kind = kind or KINDS.get(status, "http")
+    problem = {
+        "type": f"urn:strict-prefix:problem:{kind}",
+        "title": TITLES[kind],
+        "status": status,
+        "detail": detail,
+        **more,
+    }
+    # Set here too: the handler of a 500 stands outside of the middleware that sets them.
+    headers = {**SAFE_HEADERS, "Vary": "Accept", **(headers or {})}
+    if wants_page(request):
+        return page("problem.html.j2", status=status, headers=headers, problem=problem)
+    return JSONResponse(problem, status, headers, media_type="application/problem+json")

@@ -1,0 +1,78 @@
+"""Audits: hand in an archive, watch the job."""
+
+import threading
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from fastapi.responses import JSONResponse, RedirectResponse
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from api.errors import TooLarge
+from api.routes.dependencies import AuditDep, JobsDep, SessionDep, SettingsDep, StoreDep
+from api.schemas import AuditStatus
+from api.tables import AuditRow, State
+from api.web import page, wants_page
+from auditor.submission import Submission
+
+router = APIRouter(prefix="/v1/audits", tags=["audits"])
+
+MAX_NAME = 200
+"""Characters of a file name that are kept, counted from its end where the type stands."""
+
+# An archive may unpack to hundreds of megabytes; many at once would take the machine's memory.
+_one_at_a_time = threading.Lock()
+
+
+@router.post("", status_code=202, response_model=AuditStatus)
+def create_audit(
+    request: Request,
+    settings: SettingsDep,
+    store: StoreDep,
+    jobs: JobsDep,
+    archive: Annotated[
+        UploadFile, File(description="A record folder as .zip, .tar, .tar.gz or .tar.zst.")
+    ],
+    run: Annotated[bool, Form(description="Execute its script in the sandbox, on noise.")] = True,
+) -> Response:
+    """Take an archive and queue its audit; the same bytes again are a new audit of one archive."""
+    with _one_at_a_time:
+        data = archive.file.read(settings.max_upload_bytes + 1)
+        if len(data) > settings.max_upload_bytes:
+            size = archive.size or len(data)
+            raise TooLarge(size, settings.max_upload_bytes, exact=archive.size is not None)
+        name = PurePosixPath((archive.filename or "").replace("\\", "/")).name[-MAX_NAME:]
+        digest = Submission.from_archive(data, name).sha256
+        audit_id = store.accept(data, name=name, digest=digest, run=run)
+    try:
+        jobs.put(audit_id)
+    except Exception:
+        # Nobody gets to hear of this audit, so it must not stay queued for ever.
+        store.error(audit_id, kind="tool", message="it could not be queued")
+        raise
+    where = f"/v1/audits/{audit_id}"
+    if wants_page(request):
+        return RedirectResponse(where, 303)
+    with store.database.read() as session:
+        status = _status(session.get_one(AuditRow, audit_id), session)
+    return JSONResponse(status.model_dump(mode="json"), 202, {"Location": where})
+
+
+@router.get("/{audit_id}", response_model=AuditStatus)
+def read_audit(request: Request, row: AuditDep, session: SessionDep) -> Response:
+    """Where an audit is, and where its verdict is once it is finished."""
+    status = _status(row, session)
+    headers = {"Cache-Control": "no-store", "Vary": "Accept"}
+    if not wants_page(request):
+        return JSONResponse(status.model_dump(mode="json"), headers=headers)
+    return page("audit.html.j2", headers=headers, audit=status)
+
+
+def _status(row: AuditRow, session: Session) -> AuditStatus:
+    """The row as it is told, with its place in the queue."""
+    waiting = select(func.count()).where(
+        AuditRow.state == State.QUEUED, AuditRow.created < row.created
+    )
+    queued = row.state == State.QUEUED
+    return AuditStatus.of(row, ahead=session.scalar(waiting) or 0 if queued else 0)

@@ -1,0 +1,98 @@
+"""The tables: what was handed in, what is being done about it, and what was said."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import CheckConstraint, DateTime, Dialect, ForeignKey, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+
+class State(StrEnum):
+    """Where an audit is; a job never fails, so that *fail* always means the submission."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    ERRORED = "errored"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time with its zone; SQLite keeps none, so it is UTC in the table."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Drop the zone after moving to UTC."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+    type_annotation_map = {datetime: UtcDateTime, str: Text}  # noqa: RUF012 - SQLAlchemy's own name
+
+
+class SubmissionRow(Base):
+    """An archive, once, however often it is handed in; its bytes are in the blob of this name."""
+
+    __tablename__ = "submissions"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    """Of the archive's bytes."""
+    digest: Mapped[str]
+    """Of the files in it: `Submission.sha256`."""
+    size: Mapped[int]
+    """Bytes of the archive."""
+    received: Mapped[datetime]
+
+
+class AuditRow(Base):
+    """One audit that was asked for: a job and its progress."""
+
+    __tablename__ = "audits"
+    __table_args__ = (
+        CheckConstraint("state IN ('queued', 'running', 'finished', 'errored')", name="known"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    submission_sha256: Mapped[str] = mapped_column(ForeignKey("submissions.sha256"))
+    name: Mapped[str]
+    """File name as handed in; here because the same bytes may come under two names."""
+    run: Mapped[bool]
+    state: Mapped[str] = mapped_column(index=True)
+    done: Mapped[float]
+    doing: Mapped[str]
+    attempts: Mapped[int]
+    """How often it was started."""
+    created: Mapped[datetime]
+    started: Mapped[datetime | None]
+    finished: Mapped[datetime | None]
+    problem_kind: Mapped[str | None]
+    problem_message: Mapped[str | None]
+
+    submission: Mapped[SubmissionRow] = relationship()
+    verdict: Mapped["VerdictRow | None"] = relationship(back_populates="audit")
+
+
+class VerdictRow(Base):
+    """What was said, for good: triggers refuse to change or delete a row."""
+
+    __tablename__ = "verdicts"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    audit_id: Mapped[str] = mapped_column(ForeignKey("audits.id"), unique=True)
+    digest: Mapped[str] = mapped_column(index=True)
+    outcome: Mapped[str]
+    ruleset: Mapped[str]
+    engine: Mapped[str]
+    document: Mapped[str]
+    """The verdict v1 JSON as it is served, byte for byte."""
+    created: Mapped[datetime] = mapped_column(index=True)
+
+    audit: Mapped[AuditRow] = relationship(back_populates="verdict")

@@ -1,0 +1,70 @@
+"""Pages for people: one look, no scripts, nothing loaded from elsewhere."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from auditor.report.words import NAMES, clean
+
+SAFE_HEADERS = {
+    # Text of submissions is shown on these pages: even if some got past the escaping, it could
+    # run nothing, load nothing and send nothing away.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def page(
+    template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
+) -> HTMLResponse:
+    """A template of this folder as a response."""
+    return HTMLResponse(_ENVIRONMENT.get_template(template).render(values), status, headers)
+
+
+def wants_page(request: Request) -> bool:
+    """Whether the client would rather have HTML than JSON, as browsers say and scripts do not."""
+    accepted = request.headers.get("accept", "")
+    return _quality(accepted, "text/html") > _quality(accepted, "application/json")
+
+
+def _quality(accepted: str, wanted: str) -> float:
+    """How much an Accept header likes a media type: the most specific range decides."""
+    ranges = {"*/*": 0, f"{wanted.split('/')[0]}/*": 1, wanted: 2}
+    best, quality = -1, 0.0
+    for entry in accepted.split(","):
+        kind, *parameters = (part.strip().lower() for part in entry.split(";"))
+        if ranges.get(kind, -1) > best:
+            best = ranges[kind]
+            named = dict(p.split("=", 1) for p in parameters if "=" in p)
+            try:
+                quality = float(named.get("q", "1"))
+            except ValueError:
+                quality = 0.0
+    return quality
+
+
+def _moment(when: datetime | None) -> str:
+    """A time that nobody can mistake for their own zone."""
+    return "" if when is None else when.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("api", "web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(clean=clean, moment=_moment)
+    environment.globals["names"] = NAMES
+    return environment
+
+
+_ENVIRONMENT = _environment()
