@@ -54,6 +54,13 @@ class ScoreLine:
     """Bits per byte of source text."""
     exact: bool
     """True when printed with at least seven decimals."""
+    decimals: int = 4
+    """Decimals of the number of the line that is printed with fewest."""
+
+    @property
+    def during_training(self) -> bool:
+        """Whether it is a validation between two steps of training."""
+        return self.label.startswith("step:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +80,11 @@ class RunLog:
     @property
     def final(self) -> ScoreLine | None:
         """The last score of the run; the exact form where the log prints both."""
-        if not self.scores:
+        stages = [score for score in self.scores if not score.during_training] or self.scores
+        if not stages:
             return None
-        exact = [score for score in self.scores if score.exact]
-        last = self.scores[-1]
+        exact = [score for score in stages if score.exact]
+        last = stages[-1]
         if last.exact or not exact or exact[-1].line < last.line - 1:
             return last
         return exact[-1]
@@ -101,6 +109,8 @@ class ClaimedNumbers:
     seed_bytes: Mapping[str, int]
     """Seed -> its artifact bytes."""
     bytes_total: int | None
+    seeds: tuple[str, ...] = ()
+    """Every seed that it names, with a score or without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +181,9 @@ class Timeline:
     charged_positions: int
     """Positions charged at least once."""
     charged_again: int
-    """Positions charged more than once."""
+    """Charges beyond the first of their position."""
+    first_again: int | None
+    """First position charged more than once."""
     entries_before: int
     """Entries in the caches before the first write of the stage."""
     unplaced: int
@@ -219,6 +231,8 @@ class PrefixSensitivity:
     largest_nats: float
     """Largest move."""
     first_moved: int | None
+    repeat_moved: int | None
+    """How many moved between two runs on the same stream; None when that was not needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,129 @@
-"""Placeholder, replaced by the next commit."""
+"""The numbers that run logs print.
 
-from auditor.errors import CannotMeasure
-from auditor.evidence import LoggedNumbers
+Logs of this benchmark share a small grammar: one fact a line, `name:value` or `name=value`. Only
+complete numbers are taken, so a source dump inside a log (`val_bpb:{val_bpb:.4f}`) gives none. A
+line that reports progress (a share of windows, a running mean) is not a score.
+"""
+
+import re
+from collections.abc import Iterator
+
+from auditor.evidence import LoggedNumbers, RunLog, ScoreLine
 from auditor.submission import Submission
+
+MAX_LINE_CHARACTERS = 1_000
+"""No fact of a log is longer; what is longer is a dump, and is skipped."""
+MAX_SCORES = 2_000
+"""Of one log; the last ones are kept, because the final score is among them."""
+
+_NUMBER = r"(\d{1,4}\.\d{3,17})(?![\d.eE])"
+_LOSS = re.compile(r"\bval_loss[:=]\s?" + _NUMBER)
+_BPB = re.compile(r"\b(?:val|mix|mixed|mixer|total|final)_bpb[:=]\s?" + _NUMBER)
+_TOTAL_BPB = re.compile(r"(\w+_total)\s+bpb[:=]\s?" + _NUMBER)
+_PROGRESS = re.compile(
+    r"\[\s*\d+(?:\.\d+)?\s*[%/]|progress|running_|_chunk\b|\bbatch\b|improvement"
+)
+_STEP = re.compile(r"^(?:[\d.]+ )?(?:step[: ]\s?)?\d+/\d+\b")
+_SEED = re.compile(r"(?:^|\s)seed\s?[:=]\s?(\d{1,10})\b")
+_SEED_IN_NAME = re.compile(r"(?:seed|_s|/s)[_-]?(\d{1,10})(?!\d)", re.IGNORECASE)
+_TOKENS = re.compile(r"^(?:val_loader:.*\btokens:|.*\bval_tokens[:=]\s?)(\d{1,12})\b")
+_CODE = re.compile(r"^\s*Code size(?: \(compressed\))?\s?:\s*([\d,]{1,15}) bytes")
+_MODEL = re.compile(r"^\s*Serialized model ([^:]{1,60}):\s*([\d,]{1,15}) bytes")
+_TOTAL = re.compile(r"^\s*Total submission size([^:]{0,60}):\s*([\d,]{1,15}) bytes")
+_ARTIFACT = re.compile(r"^\s*Artifact(?: size)?:\s*([\d,]{1,15}) bytes")
+_SMALL_SIGNS = ("val_bpb", "_bpb", "bpb:", "bpb=", "seed", "tokens", "bytes")
 
 
 def read_logs(submission: Submission) -> LoggedNumbers:
-    """Not yet."""
-    raise CannotMeasure("not yet")
+    """Every text file that looks like the log of a run, in order of its path."""
+    logs = []
+    for path in sorted(submission.files):
+        if is_log_name(path):
+            log = read_log(path, submission.files[path].text)
+            if log.scores or log.total_bytes is not None or log.model_bytes is not None:
+                logs.append(log)
+    return LoggedNumbers(logs=tuple(logs))
+
+
+def is_log_name(path: str) -> bool:
+    """Whether a path may be a run log by its name."""
+    name = path.rsplit("/", 1)[-1].lower()
+    return name.endswith((".log", ".txt")) and not name.startswith(("requirements", "readme"))
+
+
+def read_log(path: str, text: str) -> RunLog:
+    """The numbers of one log; a number printed twice counts as printed last."""
+    scores: list[ScoreLine] = []
+    sizes: dict[str, int] = {}
+    seed = tokens = None
+    for number, line in _lines(text):
+        score = _score(number, line)
+        if score is not None:
+            scores.append(score)
+        if (found := _SEED.search(line)) and seed is None:
+            seed = int(found[1])
+        if (found := _TOKENS.match(line)) and tokens is None:
+            tokens = int(found[1])
+        _size(line, sizes)
+    if seed is None and (found := _SEED_IN_NAME.search(path)):
+        seed = int(found[1])
+    code, model, total = (sizes.get(key) for key in ("code", "model", "total"))
+    if model is None and code is not None and total is not None and total > code:
+        model = total - code
+    return RunLog(
+        file=path,
+        seed=seed,
+        tokens=tokens,
+        scores=tuple(scores[-MAX_SCORES:]),
+        code_bytes=code,
+        model_bytes=model,
+        total_bytes=total,
+    )
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Numbered lines that can hold a fact, without those that are too long for one."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) <= MAX_LINE_CHARACTERS and any(sign in line for sign in _SMALL_SIGNS):
+            yield number, line
+
+
+def _score(line_number: int, line: str) -> ScoreLine | None:
+    """The score that a line states, or None."""
+    bpb = _BPB.search(line) or _TOTAL_BPB.search(line)
+    if bpb is None or _PROGRESS.search(line):
+        return None
+    loss = _LOSS.search(line)
+    printed = [bpb[bpb.lastindex or 1]] + ([loss[1]] if loss else [])
+    if float(printed[0]) <= 0:
+        return None
+    starts = [bpb.end(1) if bpb.re is _TOTAL_BPB else bpb.start()]
+    label = line[: min(starts + ([loss.start()] if loss else []))].strip(" \t:=|-")
+    step = _STEP.match(label)
+    return ScoreLine(
+        line=line_number,
+        label=f"step:{label.removeprefix('step:')}" if step else label[:80],
+        val_loss=float(loss[1]) if loss else None,
+        val_bpb=float(printed[0]),
+        exact=len(printed[0].partition(".")[2]) >= 7,
+        decimals=min(len(digits.partition(".")[2]) for digits in printed),
+    )
+
+
+def _size(line: str, sizes: dict[str, int]) -> None:
+    """Keep the size that a line states; the raw model is not the artifact and is passed over."""
+    if found := _CODE.match(line):
+        sizes["code"] = _integer(found[1])
+    elif found := _MODEL.match(line):
+        sizes["model"] = _integer(found[2])
+    elif found := _TOTAL.match(line):
+        # Without a container's name the line counts the raw model.
+        if found[1].strip() or "total" not in sizes:
+            sizes["total"] = _integer(found[2])
+    elif found := _ARTIFACT.match(line):
+        sizes["total"] = _integer(found[1])
+
+
+def _integer(digits: str) -> int:
+    """A whole number that may be printed with thousands separators."""
+    return int(digits.replace(",", "") or 0)

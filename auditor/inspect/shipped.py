@@ -1,15 +1,78 @@
-"""Placeholder, replaced by the next commit."""
+"""What the folder ships: which of the files that must be there, and the bytes that count.
 
-from auditor.errors import CannotMeasure
+Bytes are recounted from the files themselves. Code is every file that can run or be compiled,
+whoever imports it. A model is a file in a compressed or array format that is not text.
+"""
+
+from auditor.errors import SubmissionError
 from auditor.evidence import PackageFiles, ShippedBytes
-from auditor.submission import Submission
+from auditor.inspect.logs import is_log_name, read_log
+from auditor.submission import File, Submission
+
+CODE = (".py", ".pyx", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".sh")
+MODELS = (
+    ".ptz",
+    ".pt",
+    ".pth",
+    ".bin",
+    ".zst",
+    ".xz",
+    ".lzma",
+    ".br",
+    ".gz",
+    ".npz",
+    ".npy",
+    ".safetensors",
+    ".b85",
+)
+MODEL_MIN_BYTES = 100_000
+"""Smaller binary files are tables and figures, not a model."""
 
 
 def read_package(submission: Submission) -> PackageFiles:
-    """Not yet."""
-    raise CannotMeasure("not yet")
+    """Which of the files that a record folder must have are there."""
+    names = {path.lower(): path for path in submission.files if "/" not in path}
+    problems = []
+    entry = submission.entry
+    claims = "submission.json" if "submission.json" in submission.files else None
+    if claims:
+        try:
+            submission.json_object(claims)
+        except SubmissionError as error:
+            problems.append(str(error))
+    readme = names.get("readme.md")
+    problems += [
+        f"{path}: expected content, found an empty file"
+        for path in (entry, readme)
+        if path and not submission.files[path].data.strip()
+    ]
+    return PackageFiles(
+        entry=entry,
+        readme=readme,
+        submission_json=claims,
+        logs=tuple(path for path in sorted(submission.files) if _is_log(submission, path)),
+        problems=tuple(problems),
+    )
+
+
+def _is_log(submission: Submission, path: str) -> bool:
+    """Whether a file is the log of a run: it states a score."""
+    return is_log_name(path) and bool(read_log(path, submission.files[path].text).scores)
 
 
 def recount(submission: Submission) -> ShippedBytes:
-    """Not yet."""
-    raise CannotMeasure("not yet")
+    """Bytes of every file that holds code or a model."""
+    files = submission.files
+    return ShippedBytes(
+        code={path: len(files[path].data) for path in files if path.lower().endswith(CODE)},
+        models={path: len(files[path].data) for path in files if _is_model(path, files[path])},
+        entry=submission.entry,
+    )
+
+
+def _is_model(path: str, file: File) -> bool:
+    """Whether a file looks like a compressed model."""
+    if not path.lower().endswith(MODELS) or len(file.data) < MODEL_MIN_BYTES:
+        return False
+    # Text has no zero bytes, and a compressed stream or an array of this length always has some.
+    return b"\0" in file.data[:MODEL_MIN_BYTES] or path.lower().endswith(".b85")

@@ -1,20 +1,190 @@
-"""Placeholder, replaced by the next commit."""
+"""The bytes that the score is divided by are the bytes of the text.
 
-from auditor.evidence import Evidence, StreamBytes
+**Motive.** Bits per byte divides the code length by the bytes of the original text. A script that
+counts more bytes than there are (a space counted twice, a byte token counted as three) gets a
+better score for the same predictions.
+
+**How it is judged.** Every score line gives its own denominator away: tokens * val_loss / (ln 2 *
+val_bpb). Where the log's token count is that of a known split, the implied bytes must be those of
+the 50,000 documents, whatever the tokenizer. Strength `logged`. Where the submission was run on our
+own stream, the implied bytes are compared with those of the text that we wrote: strength `ran`.
+Either can fail the rule, and both are named where both exist.
+
+Not every line that holds both numbers is a quotient: some scripts print a mixed val_bpb beside the
+val_loss of the model alone, which looks like a denominator too large. So all lines of a log must
+agree; where some fit the text and others do not, the answer is INCONCLUSIVE and names both. A
+denominator within 2% of the text is INCONCLUSIVE as well: documents differ in bytes per token, so a
+score over a part of the split looks like that.
+
+**How it can be wrong.** A script that prints only mixed lines, or one that rewrites the text and
+counts the bytes of the original honestly, is judged by numbers that mean something else. A text
+that was made easier (lower case) has the right denominator and passes.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from auditor.evidence import Evidence, LoggedNumbers, RunLog, ScoreLine, StreamBytes
 from auditor.rulesets import Ruleset
-from auditor.verdict import Judgement, Rule, inconclusive
+from auditor.verdict import (
+    Finding,
+    Judgement,
+    Location,
+    Outcome,
+    Rule,
+    Strength,
+    failed,
+    inconclusive,
+    passed,
+)
+
+PART_OF_SPLIT = 0.02
+"""Mean bytes per token of a part of the documents stay this close to those of the whole."""
+STREAM_TOLERANCE = 1e-6
+"""Printed with eight decimals, val_loss and val_bpb of a few nats leave 1e-8 each."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Implied:
+    """The denominator of one line, as an interval, because the line is rounded."""
+
+    log: RunLog
+    score: ScoreLine
+    least: float
+    most: float
+
+    @property
+    def middle(self) -> float:
+        """The best single value."""
+        return (self.least + self.most) / 2
+
+    def within(self, bounds: tuple[int, int], slack: float = 0.0) -> bool:
+        """Whether some value of the interval lies within the bounds."""
+        return self.most >= bounds[0] * (1 - slack) and self.least <= bounds[1] * (1 + slack)
+
+    def __str__(self) -> str:
+        """Million bytes, and the place."""
+        return f"{self.middle / 1e6:.2f} M bytes ({self.log.file}:{self.score.line})"
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
-    """Nobody looks yet."""
-    return inconclusive(evidence.why_not(StreamBytes))
+    """Judge by the run, and by the logs."""
+    stream = _by_stream(evidence.get(StreamBytes))
+    logs = _by_logs(evidence, ruleset)
+    if stream is None:
+        return logs
+    failures = [
+        answer for answer in (stream, logs) if answer.findings and answer.outcome is Outcome.FAIL
+    ]
+    if failures:
+        findings = [finding for answer in failures for finding in answer.findings]
+        return failed(max(a.strength for a in failures if a.strength), findings)
+    return passed(Strength.RAN, f"{stream.reason}; logs: {logs.reason}")
+
+
+def _by_stream(stream: StreamBytes | None) -> Judgement | None:
+    """Compare with the text of our own stream, where the submission was run on one."""
+    if stream is None:
+        return None
+    numbers = {"implied_bytes": stream.implied, "expected_bytes": stream.expected}
+    if abs(stream.implied - stream.expected) <= STREAM_TOLERANCE * stream.expected:
+        return passed(
+            Strength.RAN,
+            f"on our stream the score divides by {stream.implied:,.1f} bytes, and its text has "
+            f"{stream.expected:,}",
+        )
+    message = (
+        f"on our stream the score divides by {stream.implied:,.1f} bytes; its text has "
+        f"{stream.expected:,} ({stream.implied / stream.expected - 1:+.4%})"
+    )
+    return failed(Strength.RAN, [Finding(message, Location(position=0), numbers)])
+
+
+def _by_logs(evidence: Evidence, ruleset: Ruleset) -> Judgement:
+    """Compare the lines of each log with the known split of its tokens."""
+    logged = evidence.get(LoggedNumbers)
+    if logged is None or not logged.logs:
+        return inconclusive("no log states a score that implies a byte count")
+    answers = []
+    unknown = set()
+    for log in logged.logs:
+        bounds = ruleset.validation_bytes.get(log.tokens or 0)
+        lines = list(_implied(log))
+        if bounds is None:
+            unknown.add(log.tokens)
+        elif lines:
+            answers.append(_one_log(lines, bounds))
+    if not answers:
+        seen = ", ".join(
+            "none" if count is None else f"{count:,}" for count in sorted(unknown, key=str)
+        )
+        return inconclusive(
+            "no log states val_loss, val_bpb and the tokens of a known validation split "
+            f"(token counts: {seen or 'known'})"
+        )
+    findings = [found for answer in answers for found in answer.findings]
+    if findings:
+        return failed(Strength.LOGGED, findings)
+    unsure = [answer for answer in answers if answer.outcome is Outcome.INCONCLUSIVE]
+    return (unsure or answers)[-1]
+
+
+def _one_log(lines: list[_Implied], bounds: tuple[int, int]) -> Judgement:
+    """What the lines of one log say together."""
+    good = [line for line in lines if line.within(bounds)]
+    bad = [line for line in lines if not line.within(bounds)]
+    text = f"{bounds[0] / 1e6:.2f} to {bounds[1] / 1e6:.2f} M bytes"
+    if not bad:
+        return passed(
+            Strength.LOGGED, f"the score divides by {good[-1]}; the validation text has {text}"
+        )
+    if good:
+        return inconclusive(
+            f"lines of one log imply different denominators: {good[-1]} and {bad[-1]}; the "
+            f"validation text has {text}",
+            strength=Strength.LOGGED,
+        )
+    worst = bad[-1]
+    if any(line.within(bounds, PART_OF_SPLIT) for line in bad):
+        return inconclusive(
+            f"the score divides by {worst}, and the validation text has {text}: near enough to be "
+            "a part of the split",
+            strength=Strength.LOGGED,
+        )
+    return failed(
+        Strength.LOGGED,
+        [
+            Finding(
+                f"the score divides by {worst.middle / 1e6:.2f} M bytes; the validation text of "
+                f"{worst.log.tokens:,} tokens has {text} ({worst.middle / bounds[1] - 1:+.1%})",
+                Location(file=worst.log.file, line=worst.score.line, text=worst.score.label),
+                {"implied_bytes": round(worst.middle), "expected_bytes": list(bounds)},
+            )
+        ],
+    )
+
+
+def _implied(log: RunLog) -> Iterator[_Implied]:
+    """The denominator that each line of a log implies."""
+    for score in log.scores:
+        if score.val_loss is None or not log.tokens or score.val_loss <= 0:
+            continue
+        half = 0.5 * 10.0**-score.decimals
+        scale = log.tokens / math.log(2)
+        yield _Implied(
+            log,
+            score,
+            scale * (score.val_loss - half) / (score.val_bpb + half),
+            scale * (score.val_loss + half) / max(score.val_bpb - half, half),
+        )
 
 
 RULE = Rule(
     id="byte-denominator",
-    title="",
+    title="Bits are divided by the bytes of the text",
     authority="official",
-    needs=(StreamBytes,),
+    needs=(StreamBytes, LoggedNumbers),
     check=check,
     documentation=__doc__ or "",
 )

@@ -1,20 +1,249 @@
-"""Placeholder, replaced by the next commit."""
+"""What submission.json claims is what the logs and the shipped files say.
 
-from auditor.evidence import Evidence, ClaimedNumbers
+**Motive.** A reader takes the headline for the result. It has to be the result of the runs whose
+logs stand beside it, of the script that is shipped.
+
+**How it is judged.** A claimed score of a seed must be one that a log of that seed prints; the
+headline must be the mean of the claimed seeds in one stage of their logs, or the score itself where
+there is one run. Equal means within one unit of the last decimal of the claim. FAIL, of strength
+`logged`, needs a claim that no stage of any log explains, not even a mean over some of them, and
+logs that reach a final score. A headline that is explained only in another way (the best seed, a
+mean over some logs) is INCONCLUSIVE, with the mean beside it. Claimed bytes are compared with the
+totals of the logs and with the recount; they and a log that was printed by a script of another size
+than the shipped one are INCONCLUSIVE: packing a script afterwards is legal, and changes both.
+
+**How it can be wrong.** Logs can be edited, or come from another configuration than the claim;
+then a FAIL says truly that they do not belong together, not which of the two is wrong. A score that
+a log prints in words that are not read here is not found. `submission.json` has no fixed shape: a
+claim in a shape that is not known is not compared.
+"""
+
+import itertools
+import math
+import statistics
+from collections.abc import Sequence
+
+from auditor.evidence import (
+    ClaimedNumbers,
+    Evidence,
+    LoggedNumbers,
+    RunLog,
+    ScoreLine,
+    ShippedBytes,
+)
 from auditor.rulesets import Ruleset
-from auditor.verdict import Judgement, Rule, inconclusive
+from auditor.verdict import (
+    Finding,
+    Judgement,
+    Location,
+    Rule,
+    Strength,
+    failed,
+    inconclusive,
+    passed,
+)
+
+MAX_LOGS_IN_SUBSETS = 8
+"""Means over some of the logs are tried up to so many logs (255 subsets)."""
+MATERIAL_BPB = 5e-4
+"""A smaller difference is a slip of the pen, not another result: seeds differ by as much."""
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
-    """Nobody looks yet."""
-    return inconclusive(evidence.why_not(ClaimedNumbers))
+    """Compare the scores first, then the sizes."""
+    claims = evidence.get(ClaimedNumbers)
+    logged = evidence.get(LoggedNumbers)
+    if claims is None:
+        return inconclusive(evidence.why_not(ClaimedNumbers))
+    if logged is None or not any(log.final for log in logged.logs):
+        return inconclusive("no run log states a score that the claims could be compared with")
+    if claims.val_bpb is None and not claims.seed_val_bpb:
+        return inconclusive(f"{claims.file} states no score in a place where one is expected")
+    wrong: list[Finding] = []
+    doubts: list[Finding] = []
+    _seeds(claims, logged, wrong, doubts)
+    _headline(claims, logged, wrong, doubts)
+    if wrong:
+        return failed(Strength.LOGGED, wrong + doubts)
+    _sizes(claims, logged, evidence.get(ShippedBytes), doubts)
+    if doubts:
+        return inconclusive("; ".join(doubt.message for doubt in doubts), doubts, Strength.LOGGED)
+    return passed(Strength.LOGGED, _agreement(claims, logged))
+
+
+def claimed_logs(logged: LoggedNumbers, claims: ClaimedNumbers | None) -> tuple[RunLog, ...]:
+    """The logs that belong to the claim: of a claimed seed, and with its score where one is given.
+
+    A folder may hold other runs of the same seed, such as ablations; what tells them apart is the
+    score. Where the claim names no seed, or none of its seeds has a log, every log belongs to it.
+    """
+    if claims is None:
+        return logged.logs
+    ours: list[RunLog] = []
+    for seed in claims.seeds:
+        same = [log for log in logged.logs if log.seed is not None and str(log.seed) == seed]
+        score = claims.seed_val_bpb.get(seed)
+        told = [log for log in same if score is not None and _stage_with(score, log)]
+        ours += told or same
+    if not ours and claims.val_bpb is not None:
+        ours = [log for log in logged.logs if _stage_with(claims.val_bpb, log)]
+    return tuple(ours) or logged.logs
+
+
+def _equal(claimed: float, seen: float) -> bool:
+    """Whether a claim is what was seen, rounded or cut off at the decimals of the claim."""
+    digits = repr(claimed).partition(".")[2]
+    unit = 10.0 ** -min(len(digits), 8) if "e" not in digits else 1e-8
+    return abs(claimed - seen) <= max(unit, 1e-8) * (1 + 1e-6)
+
+
+def _stages(log: RunLog) -> list[ScoreLine]:
+    """Scores of finished stages; those between training steps only where there is nothing else."""
+    return [score for score in log.scores if not score.during_training] or list(log.scores[-1:])
+
+
+def _stage_with(claimed: float, log: RunLog) -> ScoreLine | None:
+    """The last stage of a log whose score is the claimed one."""
+    for score in reversed(_stages(log)):
+        if _equal(claimed, score.val_bpb):
+            return score
+    return None
+
+
+def _finished(log: RunLog) -> bool:
+    """Whether the log reaches a score after training."""
+    return log.final is not None and not log.final.during_training
+
+
+def _seeds(
+    claims: ClaimedNumbers, logged: LoggedNumbers, wrong: list[Finding], doubts: list[Finding]
+) -> None:
+    """Compare each claimed seed with the logs of that seed."""
+    for seed, claimed in claims.seed_val_bpb.items():
+        logs = [log for log in logged.logs if str(log.seed) == seed and log.final]
+        if not logs:
+            doubts.append(
+                Finding(
+                    f"{claims.file} claims {claimed} bpb for seed {seed}; no log is of that seed",
+                    Location(file=claims.file),
+                    {"seed": seed, "claimed_bpb": claimed},
+                )
+            )
+        elif not any(_stage_with(claimed, log) for log in logs):
+            final = min(
+                (log.final for log in logs if log.final), key=lambda s: abs(s.val_bpb - claimed)
+            )
+            log = next(log for log in logs if log.final is final)
+            finding = Finding(
+                f"{claims.file} claims {claimed} bpb for seed {seed}; the log says {final.val_bpb} "
+                f"({final.label})",
+                Location(file=log.file, line=final.line, text=final.label),
+                {"seed": seed, "claimed_bpb": claimed, "logged_bpb": final.val_bpb},
+            )
+            certain = _finished(log) and abs(final.val_bpb - claimed) > MATERIAL_BPB
+            anywhere = any(_stage_with(claimed, other) for other in logged.logs)
+            (wrong if certain and not anywhere else doubts).append(finding)
+
+
+def _headline(
+    claims: ClaimedNumbers, logged: LoggedNumbers, wrong: list[Finding], doubts: list[Finding]
+) -> None:
+    """Compare the headline with the runs that it stands for."""
+    claimed = claims.val_bpb
+    ours = [log for log in claimed_logs(logged, claims) if log.final]
+    if claimed is None or not ours:
+        return
+    if len(ours) == 1 and _stage_with(claimed, ours[0]):
+        return
+    if any(_equal(claimed, mean) for mean in _means(ours)):
+        return
+    finals = [log.final.val_bpb for log in ours if log.final]
+    mean = statistics.fmean(finals)
+    message = f"{claims.file} claims {claimed} bpb; the mean of {len(ours)} log(s) is {mean:.8f}"
+    numbers = {"claimed_bpb": claimed, "logged_bpb": mean, "logs": [log.file for log in ours]}
+    place = Location(file=ours[0].file, line=ours[0].final.line if ours[0].final else None)
+    other = _other_reading(claimed, claims, logged)
+    if other:
+        doubts.append(Finding(f"{message}, and {other}", place, numbers))
+    elif all(_finished(log) for log in ours) and abs(claimed - mean) > MATERIAL_BPB:
+        wrong.append(Finding(f"{message}, and no stage of any log gives {claimed}", place, numbers))
+    else:
+        doubts.append(Finding(message, place, numbers))
+
+
+def _means(logs: Sequence[RunLog]) -> list[float]:
+    """The mean of the final scores, and of every stage that all logs have."""
+    finals = [log.final.val_bpb for log in logs if log.final]
+    by_label = [{score.label: score.val_bpb for score in _stages(log)} for log in logs]
+    shared = set(by_label[0]).intersection(*by_label[1:])
+    return [statistics.fmean(finals)] + [
+        statistics.fmean(scores[label] for scores in by_label) for label in sorted(shared)
+    ]
+
+
+def _other_reading(claimed: float, claims: ClaimedNumbers, logged: LoggedNumbers) -> str | None:
+    """Another way in which the headline follows from the logs or from the claims a seed."""
+    for log in logged.logs:
+        score = _stage_with(claimed, log)
+        if score:
+            return f"{claimed} is the score of one log alone ({log.file}:{score.line})"
+    logs = [log for log in logged.logs if log.final][:MAX_LOGS_IN_SUBSETS]
+    for count in range(2, len(logs) + 1):
+        for some in itertools.combinations(logs, count):
+            if any(_equal(claimed, mean) for mean in _means(some)):
+                return f"{claimed} is the mean of {', '.join(log.file for log in some)}"
+    seeds = list(claims.seed_val_bpb.values())
+    if seeds and _equal(claimed, math.fsum(seeds) / len(seeds)):
+        return f"{claimed} is the mean of the scores claimed for {len(seeds)} seed(s)"
+    return None
+
+
+def _sizes(
+    claims: ClaimedNumbers,
+    logged: LoggedNumbers,
+    shipped: ShippedBytes | None,
+    doubts: list[Finding],
+) -> None:
+    """Compare claimed bytes with the logs, and the logged script with the shipped one."""
+    ours = claimed_logs(logged, claims)
+    for seed, claimed in claims.seed_bytes.items():
+        totals = {log.total_bytes for log in ours if str(log.seed) == seed and log.total_bytes}
+        if totals and claimed not in totals:
+            doubts.append(
+                Finding(
+                    f"{claims.file} claims {claimed:,} bytes for seed {seed}; the log says "
+                    + " or ".join(f"{total:,}" for total in sorted(totals)),
+                    Location(file=claims.file),
+                    {"seed": seed, "claimed_bytes": claimed, "logged_bytes": sorted(totals)},
+                )
+            )
+    script = shipped.code.get(shipped.entry or "") if shipped else None
+    printed = sorted({log.code_bytes for log in ours if log.code_bytes})
+    if script is not None and printed and script not in printed:
+        doubts.append(
+            Finding(
+                "the logs were printed by a script of "
+                + " or ".join(f"{size:,}" for size in printed)
+                + f" bytes; the shipped one has {script:,}",
+                Location(file=shipped.entry if shipped else None),
+                {"logged_code_bytes": printed, "shipped_code_bytes": script},
+            )
+        )
+
+
+def _agreement(claims: ClaimedNumbers, logged: LoggedNumbers) -> str:
+    """What was compared, for the report."""
+    ours = [log.file for log in claimed_logs(logged, claims) if log.final]
+    seeds = f" and {len(claims.seed_val_bpb)} seed score(s)" if claims.seed_val_bpb else ""
+    headline = f"{claims.val_bpb} bpb" if claims.val_bpb is not None else "the scores"
+    return f"{headline}{seeds} of {claims.file} are what {', '.join(ours)} say"
 
 
 RULE = Rule(
     id="claims-match",
-    title="",
+    title="The claims are what the logs say",
     authority="official",
-    needs=(ClaimedNumbers,),
+    needs=(ClaimedNumbers, LoggedNumbers, ShippedBytes),
     check=check,
     documentation=__doc__ or "",
 )

@@ -1,18 +1,63 @@
-"""Placeholder, replaced by the next commit."""
+"""A record folder holds what a reader needs to check it.
+
+**Motive.** The challenge asks for one folder with a README, a `submission.json`, the logs of the
+runs and a training script that runs. Without them nobody can check a score.
+
+**How it is judged.** `README.md`, `submission.json` (one JSON object) and the training script
+(`train_gpt.py`, or the only Python file) must stand at the top of the folder, and at least one text
+file of it must state scores as a run log does. FAIL means *incomplete*, not invalid: each missing
+thing is one finding, and adding it mends the submission.
+
+**How it can be wrong.** A log in a grammar that is not read here counts as missing. A script with
+another name among several Python files is not recognised, and is then reported as missing.
+"""
 
 from auditor.evidence import Evidence, PackageFiles
 from auditor.rulesets import Ruleset
-from auditor.verdict import Judgement, Rule, inconclusive
+from auditor.verdict import (
+    Finding,
+    Judgement,
+    Location,
+    Rule,
+    Strength,
+    failed,
+    inconclusive,
+    passed,
+)
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
-    """Nobody looks yet."""
-    return inconclusive(evidence.why_not(PackageFiles))
+    """Every missing or unreadable thing is a finding."""
+    package = evidence.get(PackageFiles)
+    if package is None:
+        return inconclusive(evidence.why_not(PackageFiles))
+    expected = (
+        (package.readme, "README.md", "a description of the submission"),
+        (package.submission_json, "submission.json", "one JSON object with the claims"),
+        (package.entry, "train_gpt.py", "the training script, at the top of the folder"),
+        (package.logs, "train.log", "at least one log of a run, with its scores (.log or .txt)"),
+    )
+    findings = [
+        Finding(f"{name} is missing: expected {what}", Location(file=name), {"missing": name})
+        for there, name, what in expected
+        if not there
+    ]
+    findings += [
+        Finding(problem, Location(file=problem.split(":", 1)[0]), {"problem": problem})
+        for problem in package.problems
+    ]
+    if findings:
+        return failed(Strength.SOURCE, findings, "the folder is incomplete")
+    return passed(
+        Strength.SOURCE,
+        f"{package.readme}, {package.submission_json}, {package.entry} and "
+        f"{len(package.logs)} run log(s) are there",
+    )
 
 
 RULE = Rule(
     id="packaging",
-    title="",
+    title="README, claims, script and logs are in the folder",
     authority="official",
     needs=(PackageFiles,),
     check=check,
