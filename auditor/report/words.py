@@ -8,7 +8,6 @@ from typing import Any
 LIMIT = 1_000
 """Most characters of one piece of text that a report shows."""
 
-GLYPHS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "not-applicable": "–"}
 NAMES = {
     "pass": "PASS",
     "fail": "FAIL",
@@ -16,30 +15,43 @@ NAMES = {
     "not-applicable": "NOT APPLICABLE",
 }
 
-# CSI, OSC and the other escapes of ECMA-48, with their parameters, in 7-bit and 8-bit form.
+# Whole control sequences of ECMA-48 (colours, cursor moves, window titles), 7-bit and 8-bit. What
+# is not whole stays, as visible code points: a sequence without an end must not swallow our words.
 _ESCAPES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
-    r"|\x1b[ -/]*[0-~]?"
+    r"(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8}[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]{0,256}(?:\x07|\x1b\\|\x9c)"
 )
+_SPACES = "\t\n\r\x0b\x0c\x85\u2028\u2029"
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
 def clean(value: object, limit: int = LIMIT) -> str:
     """The value as one line: escapes are dropped, invisible and reordering characters are shown."""
     raw = str(value)
     text = _ESCAPES.sub("", raw[: 4 * limit])
-    shown = "".join(_visible(character) for character in text)
+    shown = "".join(_visible(character) for character in text[: limit + 1])
     cut = len(shown) > limit or len(raw) > 4 * limit
     return shown[: limit - 1] + "…" if cut else shown
 
 
 def _visible(character: str) -> str:
     """The character, or its code point where it would be unseen or would move its neighbours."""
-    if character in "\t\n\r\x0b\x0c\x85\u2028\u2029":
+    if character in _SPACES:
         return " "
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn"):
+    if unicodedata.category(character) in _UNSEEN:
         return f"\\u{{{ord(character):x}}}"
     return character
+
+
+def number(value: object) -> str:
+    """A figure with separators; more digits before the point leave fewer after it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return clean(value)
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) < 10**18 else f"{value:.6e}"
+    if value == 0 or 1e-4 <= abs(value) < 1_000:
+        return f"{value:.6g}"
+    return f"{value:,.1f}" if 1_000 <= abs(value) < 1e15 else f"{value:.4e}"
 
 
 def place(location: Mapping[str, Any]) -> str:
@@ -49,16 +61,24 @@ def place(location: Mapping[str, Any]) -> str:
         line = location.get("line")
         parts.append(clean(location["file"]) + (f":{line}" if line is not None else ""))
     if location.get("position") is not None:
-        parts.append(f"position {location['position']:,}")
+        parts.append(f"position {number(location['position'])}")
     return ", ".join(parts) or "no place"
 
 
-def said(result: Mapping[str, Any]) -> str:
+def seen(result: Mapping[str, Any]) -> str:
     """What was seen: the reason, or the first finding and how many more there are."""
     findings: Sequence[Mapping[str, Any]] = result["findings"]
-    if result["reason"] is not None and (result["outcome"] != "fail" or not findings):
-        return clean(result["reason"])
-    if not findings:
-        return ""
+    if not findings or (result["reason"] is not None and result["outcome"] != "fail"):
+        return clean(result["reason"]) if result["reason"] is not None else ""
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     return clean(findings[0]["message"]) + more
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """The first twelve digits of the verdict's digest, enough to tell verdicts apart."""
+    return clean(document["digest"])[:12]
+
+
+def folder(document: Mapping[str, Any]) -> str:
+    """The name that the submission goes by."""
+    return clean(document["submission"]["folder"], 120)
