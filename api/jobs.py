@@ -54,6 +54,8 @@ class Jobs:
                 # Not pickle: what is read back from the file must not be able to run code.
                 "serializer": DBOSPortableJSONSerializer(),
                 "log_level": "WARNING",
+                # Notifications are not used; but closing waits until their next look.
+                "notification_listener_polling_interval_sec": self._settings.poll_seconds,
             }
         )
 

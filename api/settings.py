@@ -24,28 +24,39 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="STRICT_PREFIX_", extra="forbid")
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
+    )
     data: Path = Field(default_factory=_home, description="Folder of the databases and archives.")
     max_upload_bytes: int = Field(
-        64 * 2**20, gt=0, description="Largest archive that is taken, in bytes."
+        default=64 * 2**20, gt=0, description="Largest archive that is taken, in bytes."
     )
-    workers: int = Field(1, ge=1, description="Audits that run at the same time.")
+    workers: int = Field(default=1, ge=1, description="Audits that run at the same time.")
     attempts: int = Field(
-        3, ge=1, description="Starts of one audit before it ends as errored, restarts included."
+        default=3,
+        ge=1,
+        description="Starts of one audit before it ends as errored, restarts included.",
     )
     sandbox: Literal["bubblewrap", "none"] = Field(
-        "bubblewrap", description="What submissions run in; `none` only where you trust them."
+        default="bubblewrap",
+        description="What submissions run in; `none` only where you trust them.",
     )
     run_seconds: float = Field(
-        _PLAN.run_seconds, gt=0, description="Wall-clock limit of one execution of a script."
+        default=_PLAN.run_seconds,
+        gt=0,
+        description="Wall-clock limit of one execution of a script.",
     )
     run_bytes: int = Field(
-        _PLAN.run_bytes, ge=2**29, description="Memory limit of one execution of a script."
+        default=_PLAN.run_bytes, ge=2**29, description="Memory limit of one execution of a script."
     )
     poll_seconds: float = Field(
-        0.5, gt=0, description="How often the queue is looked at, and so how long a job waits."
+        default=0.5,
+        gt=0,
+        description="How often the queue is looked at, and so how long a job waits.",
     )
     shutdown_seconds: int = Field(
-        10, ge=1, description="How long a stop waits for requests, and then for running audits."
+        default=10,
+        ge=1,
+        description="How long a stop waits for requests, and then for running audits.",
     )

@@ -25,7 +25,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("run", sa.Boolean, nullable=False),
         sa.Column("state", sa.Text, nullable=False, index=True),
-        sa.Column("done", sa.Float, nullable=False),
+        sa.Column("done", sa.Double, nullable=False),
         sa.Column("doing", sa.Text, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("created", sa.DateTime, nullable=False),

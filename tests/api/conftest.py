@@ -1,0 +1,64 @@
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx2 import Response
+
+from api.app import Service, create_app
+from api.settings import Settings
+from tests.api.archives import as_zip
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+PATIENCE_SECONDS = 20.0
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scrubbed() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("STRICT_PREFIX_", "DBOS"))]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One for a file of tests: the first job of a new data folder waits a second for its queue."""
+    data = tmp_path_factory.mktemp("service") / "data"
+    with Service(Settings(data=data, poll_seconds=0.02, shutdown_seconds=5)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Iterator[TestClient]:
+    with TestClient(create_app(service), raise_server_exceptions=False) as connected:
+        yield connected
+
+
+def upload(client: TestClient, data: bytes | None = None, name: str = "record.zip") -> Response:
+    files = {"archive": (name, as_zip() if data is None else data)}
+    return client.post("/v1/audits", files=files, data={"run": "false"})
+
+
+def ended(client: TestClient, where: str) -> dict[str, Any]:
+    return wait_for(lambda: client.get(where).json(), lambda status: status["finished"])
+
+
+def wait_for(look: Callable[[], T], good: Callable[[T], Any]) -> T:
+    """Look until it is good: the jobs run in threads and processes of their own."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not good(seen := look()):
+        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS} s, last seen: {seen}"
+        time.sleep(0.02)
+    return seen
+
+
+def verdict_of(client: TestClient, where: str) -> dict[str, Any]:
+    status = ended(client, where)
+    assert status["state"] == "finished", status
+    document: dict[str, Any] = json.loads(client.get(status["links"]["verdict"]).text)
+    return document
