@@ -16,9 +16,10 @@ from auditor.report.words import NAMES, clean, digest, folder, number, place, se
 STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "not-applicable": "dim"}
 MOST_FINDINGS = 20
 """Findings of one rule that are printed; the JSON has them all."""
+LONGEST_RULE = 19
 FIRST_COLUMN = 26
 COLUMN = 18
-"""Characters that a column needs for the longest outcome."""
+"""Characters that the rule ids, the first column and a column with an outcome need."""
 
 
 def render_text(documents: Sequence[dict[str, Any]], console: Console) -> None:
@@ -139,8 +140,9 @@ class _Page:
         """An empty table with a line under its head."""
         lines = box.ASCII2 if self._ascii else box.SIMPLE_HEAD
         table = Table(box=lines, pad_edge=False, header_style="bold")
-        for name in names:
-            table.add_column(self._text(name), overflow="fold")
+        for at, name in enumerate(names):
+            width = LONGEST_RULE if at == 0 and self._console.width >= 60 else 0
+            table.add_column(self._text(name), overflow="fold", min_width=width)
         return table
 
     def _cell(self, result: dict[str, Any] | None) -> Text:

@@ -1,0 +1,59 @@
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditor.report.words import LIMIT, clean, number, place, seen
+from tests.auditor.report.documents import HOSTILE
+
+
+@given(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=50)))
+def test_clean_text_is_one_short_line_that_stays_where_it_is_put(text):
+    shown = clean(text)
+    assert len(shown) <= LIMIT
+    assert not {"Cc", "Cf", "Cs", "Zl", "Zp"} & {unicodedata.category(c) for c in shown}
+    assert clean(shown) == shown
+
+
+@given(st.text(st.characters(categories=["L", "N", "P"]), max_size=50))
+def test_plain_text_is_left_alone(text):
+    assert clean(text) == text
+
+
+def test_a_colour_is_dropped_and_a_reversal_is_shown():
+    assert clean("a\x1b[31mb\x1b[0mc\u202ed") == r"abc\u{202e}d"
+
+
+def test_a_sequence_without_an_end_swallows_nothing():
+    assert clean("\x1b]0;title 16,000,001 bytes") == r"\u{1b}]0;title 16,000,001 bytes"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (16_000_000, "16,000,000"),
+        (277_928.24, "277,928.2"),
+        (0.00012345, "0.00012345"),
+        (1e-9, "1.0000e-09"),
+        (0.0, "0"),
+        (True, "True"),
+        ("a\tb", "a b"),
+    ],
+)
+def test_numbers_keep_the_digits_that_matter(value, shown):
+    assert number(value) == shown
+
+
+def test_a_place_names_file_line_and_position():
+    where = {"file": "a.py", "line": 3, "position": 4_000, "text": None}
+    assert place(where) == "a.py:3, position 4,000"
+
+
+def test_what_was_seen_in_a_failure_is_its_first_finding():
+    result = {
+        "outcome": "fail",
+        "reason": "two things",
+        "findings": [{"message": "one"}, {"message": "two"}],
+    }
+    assert seen(result) == "one (and 1 more)"
