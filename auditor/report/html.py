@@ -13,7 +13,7 @@ from auditor.report import timeline
 from auditor.report.figures import Noise, fact, noise, rows
 from auditor.report.summary import STRENGTHS, probability, summary
 from auditor.report.timeline_svg import timeline_svg
-from auditor.report.words import NAMES, clean, digest, folder, number, place
+from auditor.report.words import NAMES, clean, digest, figure, folder, number, place
 from auditor.rules import RULES
 
 MOST_FINDINGS = 20
@@ -21,6 +21,7 @@ MOST_FINDINGS = 20
 MOST_ROWS = 60
 """Entries of one list or table in the evidence that are shown."""
 MOST_DEPTH = 6
+NESTED = (Mapping, list, tuple)
 
 
 def render_html(documents: Sequence[dict[str, Any]]) -> str:
@@ -48,14 +49,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        clean=clean, number=number, place=place, breakable=_breakable, powers=_powers
+        clean=clean, figure=figure, number=number, place=place, breakable=_breakable, powers=_powers
     )
     return environment
 
 
 def _breakable(name: str) -> Markup:
     """A name that may break where its parts meet."""
-    return Markup(re.sub(r"([_/.]|-(?=\D))", r"\1<wbr>", str(escape(name))))
+    return Markup(re.sub(r"([_/.]|-(?=\D)|[a-z0-9](?=[A-Z]))", r"\1<wbr>", str(escape(name))))
 
 
 def _powers(text: str) -> Markup:
@@ -66,10 +67,10 @@ def _powers(text: str) -> Markup:
 def _view(document: dict[str, Any], ident: str) -> dict[str, Any]:
     """What the template shows of one verdict."""
     bound = noise(document)
-    evidence = {
-        clean(kind): _tree(_without_events(kind, value))
+    evidence = [
+        (clean(kind, 80), fact(document, kind) is None, _tree(_without_events(kind, value)))
         for kind, value in document["evidence"].items()
-    }
+    ]
     return {
         "id": ident,
         "document": document,
@@ -154,21 +155,26 @@ def _without_events(kind: str, value: Any) -> Any:
     return value
 
 
-def _tree(value: Any, depth: int = 0) -> Any:
+def _tree(value: Any, depth: int = 0, name: str = "") -> Any:
     """A value as nested rows of harmless text, bounded in width and depth."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, Mapping | list | tuple):
+    if isinstance(value, NESTED):
         if not value:
             return "none"
         if depth >= MOST_DEPTH:
             return clean(value)
+        if not isinstance(value, Mapping) and not any(isinstance(v, NESTED) for v in value):
+            shown = [figure(name, inner) for inner in value[:MOST_ROWS]]
+            rest = len(value) - MOST_ROWS
+            return ", ".join(shown) + (f" and {rest:,} more, in the JSON" if rest > 0 else "")
         pairs = value.items() if isinstance(value, Mapping) else enumerate(value, start=1)
         rest = len(value) - MOST_ROWS
         kept = [
-            (clean(key, 200), _tree(inner, depth + 1)) for key, inner in list(pairs)[:MOST_ROWS]
+            (clean(key, 200), _tree(inner, depth + 1, str(key)))
+            for key, inner in list(pairs)[:MOST_ROWS]
         ]
         return [*kept, ("…", f"{rest:,} more, in the JSON")] if rest > 0 else kept
-    return number(value)
+    return figure(name, value)

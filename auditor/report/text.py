@@ -11,7 +11,7 @@ from rich.text import Text
 
 from auditor.report import figures, timeline
 from auditor.report.summary import summary
-from auditor.report.words import NAMES, clean, digest, folder, number, place, seen
+from auditor.report.words import NAMES, clean, digest, figure, folder, number, place, seen
 
 STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "not-applicable": "dim"}
 MOST_FINDINGS = 20
@@ -120,7 +120,7 @@ class _Page:
                 self._print(f"{place(item['location'])}: {clean(item['message'])}", indent=2)
                 if item["location"]["text"] is not None:
                     self._print(f"| {clean(item['location']['text'], 400)}", "dim", indent=4)
-                numbers = [f"{clean(k, 80)} {number(v)}" for k, v in item["evidence"].items()]
+                numbers = [f"{clean(k, 80)} {figure(k, v)}" for k, v in item["evidence"].items()]
                 if numbers:
                     self._print(", ".join(numbers), "dim", indent=4)
             if len(found) > MOST_FINDINGS:

@@ -70,9 +70,9 @@ def describe(timeline: Mapping[str, Any], found: Sequence[Mark]) -> list[str]:
     counts = Counter(mark.kind for mark in found)
     early, again = ahead_of_charges(found), sum(mark.again for mark in found)
     sentences = [
-        f"{len(found):,} events on a stream of {timeline['tokens']:,} tokens: "
-        f"{counts['charge']:,} charges, {counts['cache-write']:,} cache writes, "
-        f"{counts['optimizer-step']:,} optimiser steps."
+        f"{_count(len(found), 'event')} on a stream of {_count(timeline['tokens'], 'token')}: "
+        f"{_count(counts['charge'], 'charge')}, {_count(counts['cache-write'], 'cache write')}, "
+        f"{_count(counts['optimizer-step'], 'optimiser step')}."
     ]
     if early:
         sentences.append(
@@ -104,7 +104,7 @@ def particulars(mark: Mark) -> list[str]:
     early = sum(stop - start for start, stop in mark.ahead)
     name = {"cache-write": "cache write", "optimizer-step": "optimiser step"}[mark.kind]
     where = [clean(mark.where, 80)] if mark.where else []
-    return [name, *where, f"{early:,} position{'s' if early != 1 else ''} too early"]
+    return [name, *where, f"{_count(early, 'position')} too early"]
 
 
 def closeup(found: Sequence[Mark]) -> tuple[int, int] | None:
@@ -120,6 +120,11 @@ def closeup(found: Sequence[Mark]) -> tuple[int, int] | None:
     start = max(0, learning[0] - CLOSEUP // 2)
     stop = min(ends[min(1, len(ends) - 1)] + 4, start + CLOSEUP)
     return (start, stop) if len(found) > 2 * (stop - start) else None
+
+
+def _count(amount: int, thing: str) -> str:
+    """So many of a thing, in the right number."""
+    return f"{amount:,} {thing}{'' if amount == 1 else 's'}"
 
 
 def _where(event: Mapping[str, Any]) -> str | None:

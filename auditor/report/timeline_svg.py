@@ -19,6 +19,8 @@ COLUMN = 0.5
 """Events closer than this many pixels share a column of the drawing."""
 CLUSTER = 6.0
 """Violations closer than this many pixels share a mark, so that at most 130 groups are drawn."""
+FEWEST = 24
+"""Events that the x axis has room for at least, so that a short run is not all bars."""
 HATCHED = 2.0
 """Events narrower than this many pixels have no room for a hatching."""
 LETTER, LINE = 7.2, 15
@@ -37,6 +39,8 @@ class _Panel:
     last: int
     low: int
     high: int
+    end: float
+    """Pixel of the end of the last event; left of the border when there are few."""
 
     @property
     def event(self) -> float:
@@ -89,7 +93,9 @@ def timeline_svg(
                 parts.append(f'<path class="{name} thin" d="{shape}"/>')
             else:
                 parts.append(f'<path class="{name}" fill="url(#{ident}-{name})" d="{shape}"/>')
-    parts.append(_note(LEFT + 10, TOP + 18, "start", "future-note", "the future: not charged yet"))
+    if len(drawn) >= FEWEST:
+        note = "the future: not charged yet"
+        parts.append(_note(LEFT + 10, TOP + 18, "start", "future-note", note))
     parts += _violations(drawn, panel)
     parts.append("</svg>")
     return Markup("".join(parts))  # every text in it went through escape
@@ -98,15 +104,16 @@ def timeline_svg(
 def _panel(drawn: Sequence[Mark], tokens: int, *, whole: bool) -> _Panel:
     """The plot area for these events."""
     first = drawn[0].index if drawn else 0
-    last = drawn[-1].index + 1 if drawn else 1
+    last = max(first + len(drawn), first + FEWEST)
+    end = LEFT + len(drawn) / (last - first) * (WIDTH - LEFT - RIGHT)
     if whole:
-        return _Panel(first, last, 0, max([tokens, 1, *(m.stop for m in drawn)]))
+        return _Panel(first, last, 0, max([tokens, 1, *(m.stop for m in drawn)]), end)
     ends = [p for m in drawn if m.kind == "charge" for p in (m.start, m.stop)]
     ends += [p for m in drawn for span in m.ahead for p in span]
     ends = ends or [p for m in drawn for p in (m.start, m.stop)]
     low, high = min(ends, default=0), max(ends, default=1)
     room = max(1, (high - low) // 8)
-    return _Panel(first, last, max(0, low - room // 4), high + room)
+    return _Panel(first, last, max(0, low - room // 4), high + room, end)
 
 
 def _patterns(ident: str) -> str:
@@ -132,7 +139,7 @@ def _future(drawn: Sequence[Mark], panel: _Panel) -> str:
         points.setdefault(int(x / COLUMN), (x, 0.0))
         points[int(x / COLUMN)] = (points[int(x / COLUMN)][0], panel.y(reached))
     steps = "".join(f"L{x:.1f} {last:.1f}V{y:.1f}" for x, y, last in _with_last(points.values()))
-    return f"M{LEFT} {TOP}{steps}H{WIDTH - RIGHT}V{TOP}Z"
+    return f"M{LEFT} {TOP}{steps}H{panel.end:.1f}V{TOP}Z"
 
 
 def _with_last(points: Iterable[tuple[float, float]]) -> Iterable[tuple[float, float, float]]:
@@ -212,10 +219,12 @@ def _callout(mark: Mark, top: int, lines: Sequence[str], panel: _Panel) -> str:
     """A line from a mark to what it is, up and to the side that has more room."""
     x, y = panel.x(mark.index), panel.y(top)
     width = max(len(line) for line in lines) * LETTER
-    side, anchor = (-1, "end") if x - LEFT > min(width + 30, WIDTH / 2) else (1, "start")
+    left = x - LEFT > min(width + 30, WIDTH / 2)
+    side, anchor = (-1, "end") if left else (1, "start")
     kind = "ahead-note" if mark.ahead else "again-note"
     last_y = min(max(y - 22, TOP + 24 + len(lines) * LINE), HEIGHT - BOTTOM - 30)
-    text_x = x + side * 24
+    # A short run leaves the right of the picture free: the label goes there, not on the bars.
+    text_x = x + side * 24 if panel.end > WIDTH / 2 else panel.end + 24
     room = int((text_x - LEFT if side < 0 else WIDTH - text_x) / LETTER)
     notes = [
         _note(text_x, last_y - LINE * (len(lines) - 1 - at), anchor, kind, clean(line, room))

@@ -50,8 +50,14 @@ def number(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}" if abs(value) < 10**18 else f"{value:.6e}"
     if value == 0 or 1e-4 <= abs(value) < 1_000:
-        return f"{value:.6g}"
+        return f"{value:.8g}"
     return f"{value:,.1f}" if 1_000 <= abs(value) < 1e15 else f"{value:.4e}"
+
+
+def figure(name: str, value: object) -> str:
+    """A figure as its name asks: seeds and line numbers are names, not amounts."""
+    is_name = name in ("line", "seed", "order") or name.endswith(("_line", "_seed"))
+    return clean(value) if is_name else number(value)
 
 
 def place(location: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.report.words import LIMIT, clean, number, place, seen
+from auditor.report.words import LIMIT, clean, figure, number, place, seen
 from tests.auditor.report.documents import HOSTILE
 
 
@@ -57,3 +57,9 @@ def test_what_was_seen_in_a_failure_is_its_first_finding():
         "findings": [{"message": "one"}, {"message": "two"}],
     }
     assert seen(result) == "one (and 1 more)"
+
+
+def test_seeds_and_lines_are_names_and_not_amounts():
+    assert figure("seed", 1337) == "1337"
+    assert figure("key_line", 1012) == "1012"
+    assert figure("tokens", 1012) == "1,012"
