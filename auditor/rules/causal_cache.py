@@ -1,20 +1,92 @@
-"""Placeholder, replaced by the next commit."""
+"""Caches start empty, or paid for, and grow only with tokens that were already charged.
 
-from auditor.evidence import Evidence, Timeline
+A cache that holds a token before its charge hands the answer to the predictor.
+
+Judged by the timeline of a run: every counter write, with the validation tokens behind it, against
+the positions charged so far, and what the counters held before the first write. An early write
+fails the rule only when it had an effect, shown by an experiment on the score.
+
+How it can be wrong: a cache in a Python dict or in compiled code is not seen as writes. Then only
+the change of later tokens speaks for it, and the result says so.
+"""
+
+from auditor.evidence import Evidence, PrefixSensitivity, Timeline
+from auditor.rules.measured import (
+    before_their_charge,
+    effect_of_the_future,
+    future_moved_charges,
+    unreadable,
+)
 from auditor.rulesets import Ruleset
-from auditor.verdict import Judgement, Rule, inconclusive
+from auditor.verdict import (
+    Finding,
+    Judgement,
+    Location,
+    Rule,
+    Strength,
+    failed,
+    inconclusive,
+    passed,
+)
+
+SHOWN = 5
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
-    """Nobody looks yet."""
-    return inconclusive(evidence.why_not(Timeline))
+    """FAIL when uncharged positions in a cache changed the score."""
+    timeline = evidence.get(Timeline)
+    if timeline is None:
+        return inconclusive(evidence.why_not(Timeline))
+    why = unreadable(timeline)
+    if why is not None:
+        return inconclusive(why)
+    writes = [event for event in timeline.events if event.kind == "cache-write"]
+    if not writes:
+        return _nothing_seen(evidence)
+    early = before_their_charge(timeline, "cache-write")
+    if early:
+        findings = [
+            Finding(
+                f"a cache took in positions {event.start:,} to {event.stop - 1:,}, "
+                f"{unknown:,} of which had not been charged",
+                Location(file=event.file, line=event.line, position=event.start),
+                {"start": event.start, "stop": event.stop, "uncharged": unknown},
+            )
+            for event, unknown in early[:SHOWN]
+        ]
+        effect = effect_of_the_future(evidence)
+        total = f"{len(early):,} cache writes took in uncharged positions"
+        if effect is None:
+            return inconclusive(f"{total}, but no effect on a charge was seen", findings)
+        return failed(Strength.RAN, findings, f"{total}, and {effect}")
+    if timeline.entries_before:
+        return inconclusive(
+            f"the caches held {timeline.entries_before:,} entries before their first write; "
+            "whether the artifact paid for them was not measured"
+        )
+    if timeline.unplaced:
+        return inconclusive(f"{timeline.unplaced:,} updates took in tokens not in the stream")
+    tables = len({event.table for event in writes})
+    return passed(
+        Strength.RAN,
+        f"{len(writes):,} writes to {tables} tables that started empty, all of charged tokens",
+    )
+
+
+def _nothing_seen(evidence: Evidence) -> Judgement:
+    prefix = evidence.get(PrefixSensitivity)
+    if prefix is None or future_moved_charges(prefix):
+        return inconclusive("no cache write was seen, and nothing else speaks for the order")
+    return passed(
+        Strength.RAN, "no cache write was seen, and no charge moved when later tokens changed"
+    )
 
 
 RULE = Rule(
     id="causal-cache",
-    title="",
+    title="Caches grow only with charged tokens",
     authority="official",
-    needs=(Timeline,),
+    needs=(Timeline, PrefixSensitivity),
     check=check,
     documentation=__doc__ or "",
 )

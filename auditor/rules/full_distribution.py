@@ -1,18 +1,89 @@
-"""Placeholder, replaced by the next commit."""
+"""Each charge is read off one distribution over the whole vocabulary that sums to one (C2).
 
-from auditor.evidence import Evidence, NoiseBound
+A number computed for the true token alone, such as the ratio of two hashed counts, can be near one
+for every token; then its logarithm is not a code length.
+
+Judged on noise whose code length is known, because the auditor drew it: ln V nats a token. For
+distributions that sum to one and are fixed before the token is seen, the product of p(x)/q(x) is a
+non-negative supermartingale, so a valid submission lies a nats under the source with probability at
+most exp(-a), whatever it caches, mixes or adapts. A score further under it than 1e-9 allows, and
+by more a token than rounding gives, is not a sum of code lengths. When no charge moves with later
+tokens, the charges at single positions must themselves overfill a distribution.
+
+How it can be wrong: it cannot FAIL a valid submission but with probability 1e-9. It can PASS an
+invalid one: a mechanism that needs repeated contexts or real words finds nothing in uniform noise,
+and a leak smaller than the stated slack is not seen.
+"""
+
+from auditor.evidence import Evidence, NoiseBound, PrefixSensitivity, Timeline
+from auditor.rules.measured import (
+    beats_noise,
+    future_moved_charges,
+    nearly_beats_noise,
+    unreadable,
+)
 from auditor.rulesets import Ruleset
-from auditor.verdict import Judgement, Rule, inconclusive
+from auditor.verdict import (
+    Finding,
+    Judgement,
+    Location,
+    Rule,
+    Strength,
+    failed,
+    inconclusive,
+    passed,
+)
+
+LN_2 = 0.6931471805599453
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
-    """Nobody looks yet."""
-    return inconclusive(evidence.why_not(NoiseBound))
+    """FAIL when the score beats noise and nothing else explains it."""
+    noise, timeline = evidence.get(NoiseBound), evidence.get(Timeline)
+    if noise is None or timeline is None:
+        return inconclusive(evidence.why_not(NoiseBound))
+    if timeline.charged_again:
+        return inconclusive(
+            f"{timeline.charged_again:,} positions were charged again, and the noise bound covers "
+            "single charges only"
+        )
+    seen = _seen(noise)
+    if beats_noise(noise, ruleset):
+        prefix = evidence.get(PrefixSensitivity)
+        if prefix is not None and future_moved_charges(prefix):
+            return inconclusive(f"{seen}; charges that look ahead explain that: see strict-prefix")
+        message = (
+            f"{seen}: the score beats the source by {noise.ln_e:,.0f} nats, which a valid one does "
+            f"with probability below e^-{noise.ln_e:,.0f}; the charges are not code lengths"
+        )
+        place = next((e for e in timeline.events if e.kind == "charge"), None)
+        where = Location(
+            file=place.file if place else None, line=place.line if place else None, position=1
+        )
+        return failed(Strength.PROVED, [Finding(message, where, {"ln_e": noise.ln_e})], seen)
+    if nearly_beats_noise(noise, ruleset):
+        return inconclusive(
+            f"{seen}; {noise.ln_e:,.1f} nats under the source is more than chance, but only "
+            f"{noise.ln_e / noise.tokens:.2g} a token, which rounding could give"
+        )
+    why = unreadable(timeline)
+    if why is not None:
+        return inconclusive(why)
+    return passed(Strength.RAN, seen)
+
+
+def _seen(noise: NoiseBound) -> str:
+    reported = noise.charged_nats / noise.tokens / LN_2
+    source = noise.source_nats / noise.tokens / LN_2
+    slack = ""
+    if noise.slack_nats_per_token is not None:
+        slack = f" (slack before adaptation {noise.slack_nats_per_token:+.4f} nats a token)"
+    return f"{reported:.4f} bits a token on noise of {source:.4f}{slack}"
 
 
 RULE = Rule(
     id="full-distribution",
-    title="",
+    title="Charges come from a full distribution that sums to one",
     authority="official",
     needs=(NoiseBound,),
     check=check,

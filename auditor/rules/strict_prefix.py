@@ -1,20 +1,69 @@
-"""Placeholder, replaced by the next commit."""
+"""The prediction at a position is a function of the artifact and of the tokens before it (C1).
 
-from auditor.evidence import Evidence, PrefixSensitivity
+A score is a code length only if a decoder could have made the same prediction, and a decoder has
+nothing but the artifact and the tokens it has already decoded.
+
+Judged by changing a position of the validation stream and every token after it, and running the
+submission's own code again: no charge before that position may move, not in the last digit. A run
+that does not repeat itself when nothing is changed decides nothing.
+
+How it can be wrong: one site is changed per audit (drawn from the submission's digest), so a look
+ahead that happens only elsewhere is missed. Use of the token itself at its own position is the
+business of full-distribution.
+"""
+
+from auditor.evidence import Evidence, NoiseBound, PrefixSensitivity
+from auditor.rules.measured import beats_noise, future_moved_charges
 from auditor.rulesets import Ruleset
-from auditor.verdict import Judgement, Rule, inconclusive
+from auditor.verdict import (
+    Finding,
+    Judgement,
+    Location,
+    Rule,
+    Strength,
+    failed,
+    inconclusive,
+    passed,
+)
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
-    """Nobody looks yet."""
-    return inconclusive(evidence.why_not(PrefixSensitivity))
+    """FAIL when earlier charges moved, PASS when none did."""
+    prefix = evidence.get(PrefixSensitivity)
+    if prefix is None:
+        return inconclusive(evidence.why_not(PrefixSensitivity))
+    if not prefix.compared:
+        return inconclusive(f"no charge before position {prefix.position:,} could be compared")
+    if future_moved_charges(prefix):
+        return failed(
+            Strength.RAN,
+            [
+                Finding(
+                    f"{prefix.moved:,} of {prefix.compared:,} charges before position "
+                    f"{prefix.position:,} moved, by up to {prefix.largest_nats:.3g} nats, when "
+                    "only that token and later ones were changed; two equal runs differ nowhere",
+                    Location(position=prefix.first_moved),
+                    {"moved": prefix.moved, "compared": prefix.compared},
+                )
+            ],
+        )
+    if prefix.moved:
+        return inconclusive(
+            f"{prefix.moved:,} charges moved with later tokens, but "
+            f"{prefix.repeat_moved or 0:,} moved between two equal runs as well"
+        )
+    seen = f"0 of {prefix.compared:,} earlier charges moved when position {prefix.position:,} "
+    noise = evidence.get(NoiseBound)
+    if noise is not None and beats_noise(noise, ruleset):
+        return passed(Strength.RAN, f"{seen}and later changed; see full-distribution for the rest")
+    return passed(Strength.RAN, f"{seen}and later changed")
 
 
 RULE = Rule(
     id="strict-prefix",
-    title="",
+    title="Predictions depend on the artifact and the strict prefix only",
     authority="official",
-    needs=(PrefixSensitivity,),
+    needs=(PrefixSensitivity, NoiseBound),
     check=check,
     documentation=__doc__ or "",
 )

@@ -1,0 +1,55 @@
+"""Run one script of a submission under the recorder: `python -m recorder SCRIPT`.
+
+Reads STRICT_PREFIX_EVENTS_FD, STRICT_PREFIX_VOCAB_SIZE and STRICT_PREFIX_SCALE, and removes them
+from the environment before the script starts.
+"""
+
+import os
+import random
+import sys
+import types
+
+import numpy as np
+import torch
+
+from . import scaling, watch
+from .channel import Channel
+
+
+def main() -> None:
+    """Install the watch, then run the script as `__main__` in the working directory."""
+    descriptor = int(os.environ.pop("STRICT_PREFIX_EVENTS_FD"))
+    vocab_size = int(os.environ.pop("STRICT_PREFIX_VOCAB_SIZE"))
+    factor = float(os.environ.pop("STRICT_PREFIX_SCALE"))
+    folder = os.getcwd()
+    script = os.path.join(folder, sys.argv[1])
+    channel = Channel(descriptor, folder)
+
+    def report(file: str, line: int, old: int, new: int) -> None:
+        channel.send("scaled", file=file, line=line, old=old, new=new)
+
+    asked = watch.watch_environment()
+    # One thread and fixed seeds: two equal runs must give equal events, to the last bit.
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
+    sys.argv = [script, *sys.argv[2:]]
+    sys.path[0] = folder
+    scaling.scale_imports(folder, factor, report)
+    with open(script, "rb") as file:
+        code = scaling.compile_scaled(file.read(), script, folder, factor, report)
+    module = types.ModuleType("__main__")
+    module.__file__ = script
+    sys.modules["__main__"] = module
+    mode = watch.install(channel, vocab_size)
+    try:
+        exec(code, module.__dict__)
+    finally:
+        channel.send("environment", names=sorted(asked))
+        mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        channel.close()
+
+
+if __name__ == "__main__":
+    main()

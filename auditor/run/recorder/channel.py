@@ -1,0 +1,64 @@
+"""The one way out: a line of JSON an event, arrays as base64, over an inherited pipe."""
+
+import base64
+import itertools
+import json
+import os
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+MAX_ARRAY = 4_000_000
+"""Elements; a longer array is reported by its length alone."""
+
+
+class Channel:
+    """Sends numbered events; safe to call from several threads."""
+
+    def __init__(self, descriptor: int, folder: str) -> None:
+        """Send to this file descriptor; code below `folder` is the submission's."""
+        self._pipe = os.fdopen(descriptor, "wb", buffering=1 << 16)
+        self._folder = os.path.join(os.path.realpath(folder), "")
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+
+    def send(self, kind: str, **facts: Any) -> None:
+        """Send one event; flushed at once for lines, so that a killed run keeps its scores."""
+        with self._lock:
+            event = {"kind": kind, "order": next(self._numbers), **facts}
+            self._pipe.write(json.dumps(event).encode() + b"\n")
+            if kind == "line":
+                self._pipe.flush()
+
+    def close(self) -> None:
+        """Send what is buffered."""
+        with self._lock:
+            self._pipe.flush()
+
+    def site(self) -> tuple[str, int, str] | None:
+        """File, line and function of the innermost frame that is the submission's, if any."""
+        frame = self.frame()
+        if frame is None:
+            return None
+        name = frame.f_code.co_filename[len(self._folder) :]
+        return name, frame.f_lineno, frame.f_code.co_name
+
+    def frame(self) -> Any:
+        """The innermost frame of the submission's code."""
+        frame: Any = sys._getframe(2)
+        while frame is not None:
+            if frame.f_code.co_filename.startswith(self._folder):
+                return frame
+            frame = frame.f_back
+        return None
+
+
+def packed(array: Any) -> dict[str, Any]:
+    """An array as JSON: dtype, shape and base64 of its bytes; only the shape when it is huge."""
+    values = np.ascontiguousarray(array)
+    if values.size > MAX_ARRAY:
+        return {"dtype": values.dtype.str, "shape": list(values.shape)}
+    content = base64.b64encode(values.tobytes()).decode()
+    return {"dtype": values.dtype.str, "shape": list(values.shape), "data": content}

@@ -1,0 +1,254 @@
+"""From recorded events to the order of charges, cache writes and optimiser steps of one stage."""
+
+import math
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.errors import CannotMeasure
+from auditor.evidence import Timeline, TimelineEvent
+from auditor.run.align import Aligner
+from auditor.run.record import Look, Record, Score, Site, Values, Write
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The stretch of a run that ends in one printed score."""
+
+    score: Score
+    begins: int
+    """First event of the stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charges:
+    """What was charged where in one stage."""
+
+    order_N: NDArray[np.int64]
+    position_N: NDArray[np.int64]
+    nats_N: NDArray[np.float64]
+    """Empty when no recorded values add up to the printed score."""
+    site: Site | None
+
+
+def stages(record: Record) -> list[Stage]:
+    """Stages of evaluation in order: score lines with charges before them, exact ones preferred."""
+    found: list[Stage] = []
+    begins = 0
+    looked = [look.order for look in record.looks]
+    for score in record.scores:
+        if any(begins <= order < score.order for order in looked):
+            found.append(Stage(score, begins))
+        elif found and score.label.startswith(found[-1].score.label):
+            # The same score once more with all its digits.
+            found[-1] = Stage(score, found[-1].begins)
+        begins = score.order
+    return [stage for stage in found if not stage.score.is_step]
+
+
+def charges(record: Record, stage: Stage, aligner: Aligner) -> Charges:
+    """Positions charged in a stage and, when they can be identified, the nats of each."""
+    looks = [look for look in record.looks if stage.begins <= look.order < stage.score.order]
+    by_site: dict[Site | None, list[Look]] = defaultdict(list)
+    for look in looks:
+        by_site[look.site].append(look)
+    for site, group in by_site.items():
+        placed = _place(group, aligner)
+        if placed is not None:
+            order_N, position_N = placed
+            counts = [sum(map(len, look.rows)) for look in group]
+            nats_N = _values(record, stage, counts)
+            return Charges(order_N, position_N, nats_N, site)
+    raise CannotMeasure(
+        f"{stage.score.label}: no look-up of the byte table by tokens of the validation stream was "
+        "seen, so what was charged is not known"
+    )
+
+
+def _place(
+    group: list[Look], aligner: Aligner
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Order and position of every token that one place in the code looked up."""
+    orders, positions = [], []
+    expected = 1
+    for look in group:
+        for row in look.rows:
+            spans = aligner.spans(row, expected)
+            if spans is None:
+                return None
+            for start, stop in spans:
+                orders.append(np.full(stop - start, look.order))
+                positions.append(np.arange(start, stop))
+                expected = stop
+    return np.concatenate(orders), np.concatenate(positions)
+
+
+def _values(record: Record, stage: Stage, counts: list[int]) -> NDArray[np.float64]:
+    """The recorded values, element for element with the looks, that add up to the printed loss."""
+    groups: dict[tuple[str, Site | None], list[Values]] = defaultdict(list)
+    for values in record.values:
+        if stage.begins <= values.order < stage.score.order:
+            groups[values.kind, values.site].append(values)
+    best: NDArray[np.float64] = np.empty(0)
+    smallest = math.inf
+    for group in groups.values():
+        if [len(values.nats) for values in group] != counts:
+            continue
+        nats_N = np.concatenate([values.nats for values in group])
+        off = abs(math.fsum(nats_N) / len(nats_N) - stage.score.val_loss)
+        if off < smallest:
+            best, smallest = nats_N, off
+    return best
+
+
+def build_timeline(record: Record, stage: Stage, charged: Charges, aligner: Aligner) -> Timeline:
+    """Everything that touched validation positions up to the end of the stage, in order."""
+    events = [
+        TimelineEvent(kind="charge", order=order, start=start, stop=stop, **_at(charged.site))
+        for order, start, stop in _runs(charged)
+    ]
+    writes = [w for w in record.writes if stage.begins <= w.order < stage.score.order]
+    written, unplaced_writes = _cache_writes(writes, aligner)
+    stepped, unplaced_steps = _steps(record, stage, aligner)
+    positions, counts = np.unique(charged.position_N, return_counts=True)
+    again = positions[counts > 1]
+    return Timeline(
+        stage=stage.score.label,
+        tokens=aligner.length,
+        events=tuple(_merged(sorted(events + written + stepped, key=lambda event: event.order))),
+        charged_nats=math.fsum(charged.nats_N),
+        printed_nats=stage.score.val_loss * len(charged.position_N),
+        charged_positions=len(positions),
+        charged_again=len(charged.position_N) - len(positions),
+        first_again=int(again[0]) if len(again) else None,
+        entries_before=_entries_before(writes, charged),
+        unplaced=unplaced_writes + unplaced_steps,
+    )
+
+
+def _cache_writes(writes: list[Write], aligner: Aligner) -> tuple[list[TimelineEvent], int]:
+    """Writes with the positions of their tokens, and how many writes have none."""
+    numbers: dict[int, int] = {}
+    events: list[TimelineEvent] = []
+    unplaced = 0
+    for write in writes:
+        # The first that fits: the recorder sends the likeliest first.
+        spans = next(filter(None, (aligner.spans(tokens) for tokens in write.reach)), None)
+        if spans is None:
+            unplaced += 1
+            continue
+        table = numbers.setdefault(write.table, len(numbers))
+        events += [
+            TimelineEvent(
+                kind="cache-write",
+                order=write.order,
+                start=start,
+                stop=stop,
+                table=table,
+                **_at(write.site),
+            )
+            for start, stop in spans
+        ]
+    return events, unplaced
+
+
+def _entries_before(writes: list[Write], charged: Charges) -> int:
+    """What the tables held before the stage first wrote to them.
+
+    Only tables of the first update count, the writes up to the next charge: a cache that grows by
+    moving to a larger table writes to it for the first time when it is full already.
+    """
+    if not writes:
+        return 0
+    later = charged.order_N[charged.order_N > writes[0].order]
+    update_ends = later.min() if len(later) else math.inf
+    before: dict[int, float] = {}
+    for write in writes:
+        if write.order < update_ends:
+            before.setdefault(write.table, write.before)
+    return round(sum(before.values()))
+
+
+def _steps(record: Record, stage: Stage, aligner: Aligner) -> tuple[list[TimelineEvent], int]:
+    """Optimiser steps with the validation tokens that their losses were taken on.
+
+    Steps before the stage count too: learning from a token in an earlier stage is learning before
+    its charge. Training on training shards is not in the stream and so not here.
+    """
+    events: list[TimelineEvent] = []
+    missed = 0
+    learns = deque(record.learns)
+    for step in record.steps:
+        if step.order >= stage.score.order:
+            break
+        while learns and learns[0].order < step.order:
+            learn = learns.popleft()
+            spans = aligner.spans(learn.tokens)
+            if spans is None:
+                missed += learn.order >= stage.begins
+                continue
+            events += [
+                TimelineEvent(
+                    kind="optimizer-step",
+                    order=step.order,
+                    start=start,
+                    stop=stop,
+                    **_at(step.site or learn.site),
+                )
+                for start, stop in spans
+            ]
+    return events, missed
+
+
+def _runs(charged: Charges) -> list[tuple[int, int, int]]:
+    """Charges as (order, start, stop), one a contiguous run of one event."""
+    order_N, position_N = charged.order_N, charged.position_N
+    breaks = np.flatnonzero((np.diff(position_N) != 1) | (np.diff(order_N) != 0)) + 1
+    starts = np.concatenate(([0], breaks))
+    stops = np.concatenate((breaks, [len(position_N)]))
+    return [
+        (int(order_N[a]), int(position_N[a]), int(position_N[b - 1]) + 1)
+        for a, b in zip(starts, stops, strict=True)
+    ]
+
+
+def _merged(events: list[TimelineEvent]) -> list[TimelineEvent]:
+    """Events that continue the one before them, from the same place, become one.
+
+    A charge that follows a charge changes nothing about what was known when; neither does a write
+    of neighbouring tokens by the same line.
+    """
+    merged: list[TimelineEvent] = []
+    for event in events:
+        last = merged[-1] if merged else None
+        same = last is not None and (last.kind, last.file, last.line, last.table) == (
+            event.kind,
+            event.file,
+            event.line,
+            event.table,
+        )
+        if last is not None and same and last.stop == event.start:
+            merged[-1] = TimelineEvent(
+                kind=last.kind,
+                order=last.order,
+                start=last.start,
+                stop=event.stop,
+                file=last.file,
+                line=last.line,
+                table=last.table,
+            )
+        else:
+            merged.append(event)
+    return merged
+
+
+class _Place(TypedDict, total=False):
+    file: str
+    line: int
+
+
+def _at(site: Site | None) -> _Place:
+    return {} if site is None else {"file": site[0], "line": site[1]}
