@@ -20,7 +20,8 @@ from torch.nn import functional
 from reference_impl.adapt import Adapter
 from reference_impl.config import Settings
 from reference_impl.device import mixed_precision
-from reference_impl.mixture.entropy import temper
+from reference_impl.errors import TrainingError
+from reference_impl.mixture.entropy import SHARPEST_TEMPERATURE, temper
 from reference_impl.model.gpt import GPT, cross_entropy
 from reference_impl.runlog import RunLog
 from reference_impl.tokenizer import ByteTable
@@ -151,6 +152,8 @@ def score_windows(
             bytes_T += table.leading_space[targets_T] & ~table.boundary[previous_T]
             byte_sum += bytes_T.to(torch.float64).sum()
             tokens += window.stop - window.first
+    if not math.isfinite(float(loss_sum)):
+        raise TrainingError(f"the validation loss must be finite, got {float(loss_sum)}")
     return Score(float(loss_sum), tokens, float(byte_sum))
 
 
@@ -196,7 +199,11 @@ def evaluate_adaptive(
     windows = sliding_windows(stream.positions, settings.eval_seq_len, settings.eval_stride)
     chunks = chunks_of(windows, settings.ttt_chunk_tokens)
     adapter = Adapter(model, settings, len(chunks))
-    log(f"TTT: epochs={settings.ttt_epochs} lr={settings.ttt_lr} freeze_first=1 opt=adamw")
+    log(
+        f"TTT: epochs={settings.ttt_epochs} lr={settings.ttt_lr} freeze_first=1 "
+        f"chunk={settings.ttt_chunk_tokens} opt=adamw"
+    )
+    log(f"TTT temperature: {SHARPEST_TEMPERATURE}")
     log(
         f"ttt:start chunks={len(chunks)} chunk_tokens={settings.ttt_chunk_tokens} "
         f"windows={len(windows)} stride={settings.eval_stride} lr={settings.ttt_lr} "

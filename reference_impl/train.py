@@ -91,7 +91,7 @@ def train(
     _run_steps(trainer, average, stream, log, progress)
     allocated, reserved = peak_memory_mib(stream.device)
     log(f"peak memory allocated: {allocated} MiB reserved: {reserved} MiB")
-    log("ema:applying EMA weights")
+    log("ema:applying EMA weights (skipping diagnostic evals)")
     return average.state_dict()
 
 

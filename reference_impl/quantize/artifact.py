@@ -128,11 +128,13 @@ def _unpack(path: Path, body: bytes) -> dict[str, Stored]:
     stop = start + int.from_bytes(body[len(MAGIC) : start], "little")
     try:
         entries = json.loads(body[start:stop])
+        if not isinstance(entries, list):
+            raise TypeError(f"a {type(entries).__name__} of tensors")
         shapes = [tuple(int(size) for size in entry["shape"]) for entry in entries]
         dtypes = [DTYPES[entry["dtype"]] for entry in entries]
         labels = [(str(e["name"]), str(e["kind"]), str(e["role"])) for e in entries]
     except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path} must have a readable header, got {error!r}") from None
+        raise ArtifactError(f"{path} must have a readable header, got {error}") from None
     lengths = [math.prod(s) * d.itemsize for s, d in zip(shapes, dtypes, strict=True)]
     if stop + sum(lengths) != len(body) or any(length < 0 for length in lengths):
         raise ArtifactError(

@@ -1,0 +1,75 @@
+from dataclasses import replace
+
+import pytest
+
+from reference_impl.config import Settings, from_environment
+from reference_impl.errors import SettingsError
+from reference_impl.presets import PRESETS, preset
+
+
+def test_the_environment_replaces_defaults_of_each_type() -> None:
+    changed = from_environment(
+        Settings(), {"DATA_PATH": "x", "ITERATIONS": "7", "MLP_MULT": "2", "EVAL_STRIDE": "32"}
+    )
+    assert changed == replace(Settings(), data_path="x", iterations=7, mlp_mult=2.0, eval_stride=32)
+
+
+def test_both_names_of_the_embedding_rate_work() -> None:
+    assert from_environment(Settings(), {"TIED_EMBED_LR": "0.5"}).embed_lr == 0.5
+    both = {"TIED_EMBED_LR": "0.5", "EMBED_LR": "0.25"}
+    assert from_environment(Settings(), both).embed_lr == 0.25
+
+
+def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NGRAM_BUCKETS", "8")
+    assert from_environment(Settings()).ngram_buckets == 8
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        ("ITERATIONS", "many", "ITERATIONS must be a whole number, got 'many'"),
+        ("ITERATIONS", "1.5", "ITERATIONS must be a whole number, got '1.5'"),
+        ("TTT_LR", "fast", "TTT_LR must be a number, got 'fast'"),
+        ("TTT_LR", "nan", "TTT_LR must not be negative, got nan"),
+        ("ITERATIONS", "-1", "ITERATIONS must not be negative, got -1"),
+        ("EVAL_STRIDE", "0", "EVAL_STRIDE must be positive, got 0"),
+        ("EVAL_STRIDE", "2049", "EVAL_STRIDE must be at most EVAL_SEQ_LEN, got 2049 and 2048"),
+        ("NGRAM_BUCKETS", "1000", "NGRAM_BUCKETS must be a power of two, got 1000"),
+        ("NUM_HEADS", "7", "MODEL_DIM must be a multiple of NUM_HEADS, got 512 and 7"),
+        ("NUM_KV_HEADS", "3", "NUM_HEADS must be a multiple of NUM_KV_HEADS, got 8 and 3"),
+        ("ROPE_DIMS", "5", "even and at least 4, got 5"),
+        ("VOCAB_SIZE", "65537", "VOCAB_SIZE must be at most 65536"),
+        ("BIGRAM_VOCAB_SIZE", "1", "BIGRAM_VOCAB_SIZE must be at least 2, got 1"),
+        ("EMA_DECAY", "1", "EMA_DECAY must be below 1, got 1.0"),
+        ("TRAIN_BATCH_TOKENS", "1000", "multiple of TRAIN_SEQ_LEN x GRAD_ACCUM_STEPS, got 1000"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(variable: str, text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        from_environment(Settings(), {variable: text})
+
+
+def test_the_full_size_preset_has_the_published_numbers() -> None:
+    full = preset("pr779")
+    assert (full.num_layers, full.model_dim, full.num_heads, full.num_kv_heads) == (11, 512, 8, 8)
+    assert (full.train_batch_tokens, full.train_seq_len, full.eval_stride) == (786_432, 2048, 64)
+    assert (full.ngram_buckets, full.ttt_chunk_tokens) == (2**22, 2**20)
+    assert (full.embed_lr, full.matrix_lr, full.scalar_lr, full.ttt_lr) == (
+        0.035,
+        0.025,
+        0.025,
+        3e-5,
+    )
+
+
+def test_the_tiny_preset_fills_its_buckets_as_the_record_did() -> None:
+    published = 62_021_632 / PRESETS["pr779"].ngram_buckets
+    tiny = PRESETS["tiny"]
+    assert tiny.val_tokens / tiny.ngram_buckets == pytest.approx(published, rel=0.02)
+    assert 55 <= tiny.val_tokens / tiny.ttt_chunk_tokens <= 65
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(SettingsError, match="unknown preset 'huge', expected one of pr779, tiny"):
+        preset("huge")
