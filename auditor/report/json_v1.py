@@ -1,6 +1,7 @@
 """The verdict as JSON, frozen as v1; a change to the shape is a new version beside this file."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import rfc8785
@@ -25,6 +26,7 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
         "trouble": verdict.trouble,
         "seconds": round(verdict.seconds, 3),
     }
+    document = _plain(document)
     document["digest"] = digest_of(document)
     return document
 
@@ -34,6 +36,21 @@ def digest_of(document: dict[str, Any]) -> str:
     said = {key: value for key, value in document.items() if key not in ("seconds", "digest")}
     said["submission"] = {k: v for k, v in document["submission"].items() if k != "folder"}
     return hashlib.sha256(rfc8785.dumps(said)).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON gives it back: lists for tuples, text without halves of characters.
+
+    Half a character (a lone surrogate) comes from file names that are not UTF-8 and from escapes in
+    submission.json; canonical JSON has no form for it.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
 
 
 def _result(result: Result) -> dict[str, Any]:

@@ -90,14 +90,14 @@ def document(*facts: object, **changes: Any) -> dict[str, Any]:
 
 
 def stored(verdict: Verdict) -> dict[str, Any]:
-    """The document after a trip through JSON; the digest cannot be of half a character."""
+    """The document after a trip through JSON."""
     whole: dict[str, Any] = json.loads(json.dumps(verdict_to_json(verdict)))
     return whole
 
 
 words = st.one_of(
-    st.sampled_from(HOSTILE).map(lambda text: text.replace("\ud800", "")),
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+    st.sampled_from(HOSTILE),
+    st.text(max_size=30),
 )
 counts = st.integers(0, 2**40)
 nats = st.floats(-1e12, 1e12, allow_nan=False)
