@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = _settings(arguments)
         with _listen(settings.host, settings.port) as listener:
             service = Service(settings)
+            # Uploads and workspaces: what a killed process leaves is cleared by the next one.
+            tempfile.tempdir = str(service.scratch)
             try:
                 _serve(service, listener)
             finally:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from types import TracebackType
 from typing import Self
 
@@ -35,6 +36,9 @@ class Service:
             data.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             self._hold()
+            self.scratch = data / "scratch"
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            self.scratch.mkdir()
             self.database = Database(f"sqlite:///{data / 'strict-prefix.sqlite'}")
             self.database.migrate()
             self.store = Store(self.database, Blobs(data / "blobs"))

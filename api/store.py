@@ -136,7 +136,8 @@ class Store:
                         outcome=document["outcome"],
                         ruleset=document["ruleset"],
                         engine=document["engine"],
-                        document=json.dumps(document, indent=2) + "\n",
+                        # As the command writes it, so that the two can be compared as text.
+                        document=json.dumps(document, indent=1, ensure_ascii=False) + "\n",
                         created=_now(),
                     )
                 )

@@ -18,7 +18,8 @@ from api.__main__ import main
 from api.db import Database
 from api.settings import Settings
 from api.store import Blobs, Store
-from tests.api.archives import as_zip
+from auditor.run.sandbox import missing
+from tests.api.archives import RECORD, as_zip
 from tests.api.conftest import PATIENCE_SECONDS, wait_for
 
 
@@ -49,9 +50,9 @@ class Live:
         self._reader = threading.Thread(target=self.process.stderr.read)
         self._reader.start()
 
-    def upload(self) -> str:
-        files = {"archive": ("record.zip", as_zip())}
-        answer = self.client.post("/v1/audits", files=files, data={"run": "false"})
+    def upload(self, archive: bytes | None = None, *, run: bool = False) -> str:
+        files = {"archive": ("record.zip", archive or as_zip())}
+        answer = self.client.post("/v1/audits", files=files, data={"run": str(run)})
         assert answer.status_code == 202
         where: str = answer.headers["location"]
         return where
@@ -59,7 +60,7 @@ class Live:
     def wait(self, where: str, key: str, *values: str) -> dict[str, Any]:
         return wait_for(
             lambda: self.client.get(where).raise_for_status().json(),
-            lambda status: status[key] in values,
+            lambda status: (status | status["progress"])[key] in values,
         )
 
     def stop(self, number: signal.Signals) -> int:
@@ -127,6 +128,32 @@ def test_killed_jobs_are_taken_up_and_end_with_one_verdict_each(
     assert again.client.get(running).json()["started"] > status["started"]
     assert rows(data, "SELECT attempts FROM audits ORDER BY created") == [(2,), (1,)]
     assert rows(data, "SELECT count(*), count(DISTINCT audit_id) FROM verdicts") == [(2, 2)]
+
+
+@pytest.mark.slow
+def test_a_killed_execution_is_begun_again_and_agrees_with_the_command(
+    start: Start, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    if reason := missing("bubblewrap"):
+        pytest.skip(reason)
+    files = RECORD | {"train_gpt.py": Path("tests/systems/train_gpt.py").read_bytes()}
+    archive = as_zip(files)
+    live = start()
+    where = live.upload(archive, run=True)
+    live.wait(where, "doing", "running on noise")
+    scratch = tmp_path / "data" / "scratch"
+    left = set(wait_for(lambda: list(scratch.iterdir()), bool))
+    assert live.stop(signal.SIGKILL) == -signal.SIGKILL
+    again = start()
+    verdict = again.wait(where, "state", "finished")["links"]["verdict"]
+    there = again.client.get(verdict).content
+    (tmp_path / "record.zip").write_bytes(archive)
+    command = ["-m", "auditor", "audit", str(tmp_path / "record.zip"), "--run", "--format", "json"]
+    here = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, check=False).stdout
+    clock = rb'"seconds": [\d.]+\n'
+    assert re.sub(clock, b"", there) == re.sub(clock, b"", here)
+    assert left.isdisjoint(scratch.iterdir())
 
 
 def test_a_stop_does_not_wait_for_a_long_audit_and_the_limit_of_attempts_holds(
