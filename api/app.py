@@ -6,6 +6,7 @@ import shutil
 from types import TracebackType
 from typing import Self
 
+from alembic.util import CommandError
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers, MutableHeaders
@@ -42,14 +43,17 @@ class Service:
             self.database = Database(f"sqlite:///{data / 'strict-prefix.sqlite'}")
             self.database.migrate()
             self.store = Store(self.database, Blobs(data / "blobs"))
+            self.jobs = Jobs(settings, self.store)
+            self.jobs.open()
         except OSError as error:
             raise StartError(
                 f"{data}: expected a folder that can be written to, but {error.strerror}"
             ) from error
+        except CommandError as error:
+            raise StartError(f"{data}: a newer release made this database: {error}") from error
         except SQLAlchemyError as error:
-            raise StartError(f"{data}: the database cannot be opened: {error}") from error
-        self.jobs = Jobs(settings, self.store)
-        self.jobs.open()
+            reason = str(error).splitlines()[0]
+            raise StartError(f"{data}: a database cannot be opened: {reason}") from error
 
     def __enter__(self) -> Self:
         """Nothing more to do: it is open."""

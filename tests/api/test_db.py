@@ -1,11 +1,15 @@
 import threading
 from pathlib import Path
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
+from api.app import Service
 from api.db import Database
+from api.errors import StartError
+from api.settings import Settings
 from api.store import Blobs, Store
 from api.tables import AuditRow, Base
 from tests.api.archives import as_zip
@@ -55,3 +59,13 @@ def test_an_interrupted_write_leaves_no_archive(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert blobs.get(blobs.put(b"whole")) == b"whole"
+
+
+def test_a_database_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'strict-prefix.sqlite'}")
+    database.migrate()
+    with database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
+    with pytest.raises(StartError, match="a newer release"):
+        Service(Settings(data=tmp_path))
