@@ -161,8 +161,6 @@ class TimelineEvent:
     file: str | None = None
     line: int | None = None
     """Where the submission's code stood."""
-    table: int | None = None
-    """Which table a cache write went to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -212,6 +212,8 @@ class _Tail:
     def join(self) -> None:
         """Wait for the end of the pipe; a descendant that kept it open is not waited for."""
         self._thread.join(timeout=5)
+        if not self._thread.is_alive():
+            self._pipe.close()
 
     def text(self) -> str:
         """What was kept, as text."""
@@ -243,3 +245,5 @@ class _Events:
     def join(self) -> None:
         """Wait for the end of the pipe."""
         self._thread.join(timeout=30)
+        if not self._thread.is_alive():
+            self._pipe.close()

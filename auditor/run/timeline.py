@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 import numpy as np
@@ -112,7 +112,7 @@ def build_timeline(record: Record, stage: Stage, charged: Charges, aligner: Alig
     ]
     writes = [w for w in record.writes if stage.begins <= w.order < stage.score.order]
     written, unplaced_writes = _cache_writes(writes, aligner)
-    stepped, unplaced_steps = _steps(record, stage, aligner)
+    stepped, unplaced_steps = _steps(record, stage, charged, aligner)
     positions, counts = np.unique(charged.position_N, return_counts=True)
     again = positions[counts > 1]
     return Timeline(
@@ -131,7 +131,6 @@ def build_timeline(record: Record, stage: Stage, charged: Charges, aligner: Alig
 
 def _cache_writes(writes: list[Write], aligner: Aligner) -> tuple[list[TimelineEvent], int]:
     """Writes with the positions of their tokens, and how many writes have none."""
-    numbers: dict[int, int] = {}
     events: list[TimelineEvent] = []
     unplaced = 0
     for write in writes:
@@ -140,14 +139,12 @@ def _cache_writes(writes: list[Write], aligner: Aligner) -> tuple[list[TimelineE
         if spans is None:
             unplaced += 1
             continue
-        table = numbers.setdefault(write.table, len(numbers))
         events += [
             TimelineEvent(
                 kind="cache-write",
                 order=write.order,
                 start=start,
                 stop=stop,
-                table=table,
                 **_at(write.site),
             )
             for start, stop in spans
@@ -172,11 +169,14 @@ def _entries_before(writes: list[Write], charged: Charges) -> int:
     return round(sum(before.values()))
 
 
-def _steps(record: Record, stage: Stage, aligner: Aligner) -> tuple[list[TimelineEvent], int]:
+def _steps(
+    record: Record, stage: Stage, charged: Charges, aligner: Aligner
+) -> tuple[list[TimelineEvent], int]:
     """Optimiser steps with the validation tokens that their losses were taken on.
 
     Steps before the stage count too: learning from a token in an earlier stage is learning before
-    its charge. Training on training shards is not in the stream and so not here.
+    its charge. Training on training shards is not in the stream and so not here; losses on other
+    tokens between the charges are counted as missed.
     """
     events: list[TimelineEvent] = []
     missed = 0
@@ -188,7 +188,7 @@ def _steps(record: Record, stage: Stage, aligner: Aligner) -> tuple[list[Timelin
             learn = learns.popleft()
             spans = aligner.spans(learn.tokens)
             if spans is None:
-                missed += learn.order >= stage.begins
+                missed += learn.order > charged.order_N.min()
                 continue
             events += [
                 TimelineEvent(
@@ -219,28 +219,21 @@ def _merged(events: list[TimelineEvent]) -> list[TimelineEvent]:
     """Events that continue the one before them, from the same place, become one.
 
     A charge that follows a charge changes nothing about what was known when; neither does a write
-    of neighbouring tokens by the same line.
+    of neighbouring tokens, or of the same tokens into the table of the next order. A position
+    charged twice is counted before events are merged.
     """
     merged: list[TimelineEvent] = []
     for event in events:
         last = merged[-1] if merged else None
-        same = last is not None and (last.kind, last.file, last.line, last.table) == (
+        if last is None or (last.kind, last.file, last.line) != (
             event.kind,
             event.file,
             event.line,
-            event.table,
-        )
-        if last is not None and same and last.stop == event.start:
-            merged[-1] = TimelineEvent(
-                kind=last.kind,
-                order=last.order,
-                start=last.start,
-                stop=event.stop,
-                file=last.file,
-                line=last.line,
-                table=last.table,
-            )
-        else:
+        ):
+            merged.append(event)
+        elif last.stop == event.start:
+            merged[-1] = replace(last, stop=event.stop)
+        elif (last.start, last.stop) != (event.start, event.stop):
             merged.append(event)
     return merged
 

@@ -1,0 +1,46 @@
+# `make demo` and `make test` do all their own set-up; the second run of each starts in seconds.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO := demo
+
+.PHONY: help demo test test-slow lint clean
+
+help:
+	@echo "make demo        train a small record, export it as published and compliant, audit both"
+	@echo "make demo DATA=DIR TOKENIZER=FILE    the same on challenge shards of your own"
+	@echo "make test        the test suite (under 3 minutes on 2 cores)"
+	@echo "make test-slow   the tests that take minutes"
+	@echo "make lint        ruff and mypy"
+
+demo: $(READY)
+	@$(BIN)/python -m reference_impl export --preset tiny --variant both --force --output $(DEMO) \
+		$(if $(DATA),--data $(DATA)) $(if $(TOKENIZER),--tokenizer $(TOKENIZER))
+	@$(BIN)/auditor audit $(DEMO)/as_published $(DEMO)/compliant --run --html $(DEMO)/report.html; \
+		code=$$?; test $$code -eq 1 || { echo "expected exit code 1 (one of two fails), got $$code"; exit 1; }
+	@echo "The report with the timeline: $(DEMO)/report.html"
+
+test: $(READY)
+	@$(BIN)/pytest -q -n 2 --dist loadgroup
+
+test-slow: $(READY)
+	@$(BIN)/pytest -q -m slow
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) $(DEMO) build *.egg-info
+
+$(READY): pyproject.toml .ci/system-packages
+	@.ci/system-packages
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, $(PYTHON) is `$(PYTHON) --version`; set PYTHON=..."; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --disable-pip-version-check torch==2.13.0
+	@$(BIN)/pip install --disable-pip-version-check --editable '.[dev]'
+	@touch $@

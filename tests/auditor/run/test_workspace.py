@@ -1,0 +1,56 @@
+import struct
+
+import numpy as np
+import sentencepiece
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditor.run import workspace
+from auditor.run.streams import uniform
+from tests.systems import record
+
+
+def test_the_tokenizer_is_one_that_sentencepiece_reads():
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=workspace.tokenizer_model())
+    assert [pieces.id_to_piece(i) for i in range(workspace.VOCAB_SIZE)] == workspace.pieces()
+    assert pieces.bos_id() == 1
+    assert pieces.is_control(1)
+    assert pieces.is_unknown(3)
+    # Scripts assert that the lone word mark is a piece of its own.
+    assert pieces.piece_to_id("\u2581") == len(workspace.CONTROL_PIECES)
+
+
+@given(st.lists(st.integers(0, workspace.VOCAB_SIZE - 1), min_size=1, max_size=50))
+def test_bytes_are_those_of_the_decoded_text(tokens):
+    """Spelt out: pieces joined, marks as spaces, except right after a control piece."""
+    text, after_control = "", None
+    for token in tokens:
+        piece = workspace.pieces()[token]
+        if piece in workspace.CONTROL_PIECES:
+            after_control = True
+            continue
+        if after_control is not None:
+            text += piece.removeprefix("\u2581") if after_control else piece.replace("\u2581", " ")
+        after_control = False
+    # The first token is context, not charged.
+    if workspace.pieces()[tokens[0]] in workspace.CONTROL_PIECES:
+        assert workspace.token_bytes(np.array(tokens)).sum() == len(text.encode())
+    assert workspace.token_bytes(np.array(tokens))[0] == 0
+
+
+def test_shards_have_the_header_of_the_challenge(tmp_path):
+    workspace.write_shard(tmp_path / "x.bin", uniform(384, 7, "a").tokens)
+    data = (tmp_path / "x.bin").read_bytes()
+    assert struct.unpack("<3i", data[:12]) == (20240520, 1, 7)
+    assert len(data) == 1024 + 14
+
+
+def test_everything_is_laid_out_and_settings_are_named(tmp_path):
+    stream = uniform(384, 100, "a")
+    laid_out = workspace.lay_out(tmp_path, record(), stream, stream)
+    assert (tmp_path / laid_out.folder / "train_gpt.py").read_text() == record().files[
+        "train_gpt.py"
+    ].text
+    assert laid_out.settings["VOCAB_SIZE"] == "384"
+    assert set(laid_out.settings) <= set(laid_out.environment)
+    assert not {"SSH_AUTH_SOCK", "USER"} & set(laid_out.environment)
