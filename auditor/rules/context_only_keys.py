@@ -1,18 +1,79 @@
-"""Placeholder, replaced by the next commit."""
+"""The key of every lookup that feeds a score is made of context tokens alone.
 
-from auditor.evidence import Evidence, DataFlow
+**Motive.** A table of counts that is read only at the key of the true next token gives that token a
+number, not a probability: every other token would have found its own entry, and with hashed keys
+nearly every one would have found something. The numbers of all tokens then add up to far more than
+one, and the score falls although nothing was predicted. The organisers closed submissions of this
+kind from 2026-03-27 on.
+
+**How it is judged.** By reading the source (strength `source`): an index into which context tokens
+and the target are mixed by hashing, the table read by it, and the logarithm that the entry comes
+into. A FAIL shows the line of the read and the line of the key, and needs the entry point to get
+there: every switch on the way is known to be on, or a log shows that the branch ran. Where a switch
+is open the answer is INCONCLUSIVE and names it; where it is off, the read is mentioned and the rule
+passes. A script that could not be read (packed, compiled, not parsable) is INCONCLUSIVE.
+
+**How it can be wrong.** The target is recognised by the names that scripts give it and by where it
+stands in the stream. A pair table that is read for every token of the vocabulary and divided by the
+sum of these reads is a distribution; such reads are never a FAIL here. A lookup in compiled code is
+not seen.
+"""
+
+from auditor.evidence import DataFlow, Evidence, TargetRead
 from auditor.rulesets import Ruleset
-from auditor.verdict import Judgement, Rule, inconclusive
+from auditor.verdict import (
+    Finding,
+    Judgement,
+    Location,
+    Rule,
+    Strength,
+    failed,
+    inconclusive,
+    passed,
+)
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
-    """Nobody looks yet."""
-    return inconclusive(evidence.why_not(DataFlow))
+    """Judge by the reads that were found, and by what could not be read."""
+    flow = evidence.get(DataFlow)
+    if flow is None:
+        return inconclusive(evidence.why_not(DataFlow))
+    reached = [read for read in flow.target_reads if read.reached is True]
+    unsure = [read for read in flow.target_reads if read.reached is None]
+    if reached:
+        return failed(Strength.SOURCE, [_finding(read) for read in reached])
+    if unsure:
+        return inconclusive(
+            "; ".join(dict.fromkeys(read.why for read in unsure)),
+            [_finding(read) for read in unsure],
+            Strength.SOURCE,
+        )
+    if flow.unread:
+        return inconclusive(f"not everything could be read: {'; '.join(flow.unread)}")
+    off = "".join(
+        f"; {read.file}:{read.line} would, but is not reached: {read.why}"
+        for read in flow.target_reads
+    )
+    return passed(
+        Strength.SOURCE,
+        f"{flow.table_reads} table read(s) in {', '.join(flow.files)}: none that feeds a score has "
+        f"the token being predicted in its key{off}",
+    )
+
+
+def _finding(read: TargetRead) -> Finding:
+    """The read and the key, with their lines."""
+    return Finding(
+        f"{read.function} reads a table at line {read.line} by a key that line {read.key_line} "
+        f"makes from the token being predicted ({read.key_text}); {read.why}",
+        Location(file=read.file, line=read.line, text=read.text),
+        {"key_line": read.key_line, "reached": read.reached},
+    )
 
 
 RULE = Rule(
     id="context-only-keys",
-    title="",
+    title="Lookup keys are made of context tokens alone",
     authority="official",
     needs=(DataFlow,),
     check=check,
