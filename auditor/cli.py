@@ -300,7 +300,9 @@ def _audited(submission: "Submission", plan: "Plan") -> dict[str, Any]:
         TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
         task = bar.add_task("loading", total=1.0, name=submission.name[:40])
 
         def progress(doing: str, done: float) -> None:
@@ -353,7 +355,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _exit_code(document: dict[str, Any], fail_on: FailOn) -> int:
-    """The code of one verdict; a run that gave no evidence is 2 unless the verdict is FAIL anyway."""
+    """The code of one verdict; a run that gave no evidence is 2 unless the verdict is FAIL."""
     if document["outcome"] == "fail":
         return 1
     if document["trouble"] is not None:

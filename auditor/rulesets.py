@@ -12,7 +12,7 @@ class Ruleset:
     artifact_bytes: int
     """Most bytes of code and compressed model (decimal, challenge README of 2026-03-18)."""
     noise_nats: float
-    """ln(1/delta), delta = 1e-9: nats under the source over the whole stream (Ville's inequality)."""
+    """ln(1/delta), delta = 1e-9: nats under the source over a whole stream (Ville's inequality)."""
     noise_nats_per_token: float
     """Gain a token that rounding in float32 cannot explain (about 1e-7 is rounding)."""
     validation_bytes: dict[int, tuple[int, int]]

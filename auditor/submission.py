@@ -8,11 +8,13 @@ Submission.load("REPO.git@REF:folder")   straight from a git repository, no work
 import hashlib
 import io
 import json
+import lzma
 import os
 import stat
 import subprocess
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -142,6 +144,22 @@ class Submission:
             target.write_bytes(file.data)
 
 
+# What the archive libraries raise on damaged input; found by mutating archives.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zstandard.ZstdError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
 class _Budget:
     """Counts what an archive unpacks to, so that a bomb stops early."""
 
@@ -168,7 +186,9 @@ class _Budget:
 
 
 def _safe_path(path: str, name: str) -> str:
-    """The path as it may be laid out, or SubmissionError when it leaves the folder."""
+    """The path as it may be laid out, or SubmissionError when it cannot be."""
+    if not path.isprintable():
+        raise SubmissionError(f"{name}: member {path!r} has characters that no path needs")
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
         raise SubmissionError(f"{name}: member {path!r} leaves the folder; expected relative paths")
@@ -183,7 +203,7 @@ def _folder_files(folder: Path) -> dict[str, bytes]:
         folders[:] = sorted(set(folders) - SKIPPED_FOLDERS)
         for name in sorted(names) + folders:
             path = Path(base, name)
-            relative = path.relative_to(folder).as_posix()
+            relative = _safe_path(path.relative_to(folder).as_posix(), budget.name)
             info = path.lstat()
             if stat.S_ISDIR(info.st_mode):
                 continue
@@ -216,7 +236,7 @@ def _zip_files(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
                         f"{name}: {path} unpacks to more than its stated {member.file_size:,} bytes"
                     )
                 yield path, content
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+    except _DAMAGED as error:
         raise SubmissionError(f"{name}: expected a zip archive, but {error}") from error
 
 
@@ -245,7 +265,7 @@ def _tar_files(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
                         f"{name}: {path} ends after {len(content):,} of {member.size:,} bytes"
                     )
                 yield path, content
-    except (tarfile.TarError, zstandard.ZstdError, EOFError, OSError) as error:
+    except _DAMAGED as error:
         raise SubmissionError(f"{name}: expected a tar archive, but {error}") from error
 
 

@@ -29,8 +29,8 @@ def test_tokens_of_another_stream_are_not_placed():
 def test_a_short_run_is_placed_where_it_is_expected():
     places = np.flatnonzero(np.equal(STREAM, STREAM[17]))
     assert len(places) > 1
-    for place in places:
-        assert ALIGNER.spans(STREAM[17:18], expected=int(place)) == [(place, place + 1)]
+    for place in map(int, places):
+        assert ALIGNER.spans(STREAM[17:18], expected=place) == [(place, place + 1)]
 
 
 def test_an_empty_run_touches_nothing():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from auditor.errors import CannotMeasure
+from auditor.evidence import Timeline
 from auditor.run.align import Aligner
 from auditor.run.record import Learn, Look, Record, Score, Step, Values, Write
 from auditor.run.streams import uniform
@@ -27,12 +28,12 @@ def scored(chunks: list[tuple[int, int]], *, after: float = 0.0, first: int = 0)
     return record
 
 
-def timeline_of(record: Record):
+def timeline_of(record: Record) -> Timeline:
     stage = stages(record)[-1]
     return build_timeline(record, stage, charges(record, stage, ALIGNER), ALIGNER)
 
 
-def kinds(timeline) -> list[tuple[str, int, int]]:
+def kinds(timeline: Timeline) -> list[tuple[str, int, int]]:
     return [(event.kind, event.start, event.stop) for event in timeline.events]
 
 

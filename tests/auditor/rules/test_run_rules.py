@@ -1,0 +1,229 @@
+"""The five rules that judge a run: honest, violated, the edge, and no evidence.
+
+Each rule is given only the evidence it reads, made by hand; whole submissions are run in
+`tests/auditor/run/test_systems.py`.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from auditor.evidence import Evidence, NoiseBound, PrefixSensitivity, Timeline, TimelineEvent
+from auditor.rules import (
+    causal_cache,
+    full_distribution,
+    score_before_update,
+    single_pass,
+    strict_prefix,
+)
+from auditor.rulesets import DEFAULT
+from auditor.verdict import Judgement, Outcome, Rule, Strength
+
+
+def event(kind: str, start: int, stop: int, order: int = 5) -> TimelineEvent:
+    return TimelineEvent(
+        kind=kind, order=order, start=start, stop=stop, file="train_gpt.py", line=7
+    )
+
+
+CHARGE_1 = event("charge", 1, 51, order=1)
+CHARGE_2 = event("charge", 51, 101, order=9)
+HONEST_TIMELINE = Timeline(
+    stage="final_exact",
+    tokens=101,
+    events=(CHARGE_1, CHARGE_2),
+    charged_nats=600.0,
+    printed_nats=600.0,
+    charged_positions=100,
+    charged_again=0,
+    first_again=None,
+    entries_before=0,
+    unplaced=0,
+)
+HONEST_NOISE = NoiseBound(
+    source="uniform",
+    vocab_size=384,
+    tokens=50_000,
+    source_nats=297_532.0,
+    charged_nats=297_600.0,
+    slack_nats_per_token=0.001,
+)
+HONEST_PREFIX = PrefixSensitivity(
+    position=70, compared=69, moved=0, largest_nats=0.0, first_moved=None, repeat_moved=None
+)
+LOOKS_AHEAD = replace(HONEST_PREFIX, moved=3, largest_nats=0.2, first_moved=67, repeat_moved=0)
+
+
+def judged(rule: Rule, *facts: object) -> Judgement:
+    evidence = Evidence()
+    evidence.add(*facts)
+    return rule.check(evidence, DEFAULT)
+
+
+def beating(nats: float, tokens: int = 50_000) -> NoiseBound:
+    return replace(HONEST_NOISE, tokens=tokens, charged_nats=HONEST_NOISE.source_nats - nats)
+
+
+def with_events(*events: TimelineEvent) -> Timeline:
+    return replace(HONEST_TIMELINE, events=(CHARGE_1, *events, CHARGE_2))
+
+
+RULES = (
+    strict_prefix.RULE,
+    full_distribution.RULE,
+    score_before_update.RULE,
+    single_pass.RULE,
+    causal_cache.RULE,
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_no_evidence_is_inconclusive_with_the_reason(rule):
+    evidence = Evidence()
+    evidence.cannot("the submission was not run", *rule.needs)
+    answer = rule.check(evidence, DEFAULT)
+    assert answer.outcome is Outcome.INCONCLUSIVE
+    assert answer.reason == "the submission was not run"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_an_honest_run_passes(rule):
+    assert judged(rule, HONEST_TIMELINE, HONEST_NOISE, HONEST_PREFIX).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("rule", RULES[1:], ids=lambda rule: rule.id)
+def test_charges_that_do_not_add_up_to_the_score_pass_nothing(rule):
+    forged = replace(HONEST_TIMELINE, charged_nats=599.0)
+    answer = judged(rule, forged, HONEST_NOISE, HONEST_PREFIX)
+    assert answer.outcome is Outcome.INCONCLUSIVE
+    assert "599.0000 of 600.0000 nats" in (answer.reason or "")
+
+
+# --- strict-prefix ------------------------------------------------------------------------------
+
+
+def test_charges_that_move_with_later_tokens_fail():
+    answer = judged(strict_prefix.RULE, LOOKS_AHEAD)
+    assert (answer.outcome, answer.strength) == (Outcome.FAIL, Strength.RAN)
+    assert answer.findings[0].location.position == 67
+    assert "3 of 69 charges" in answer.findings[0].message
+
+
+def test_one_charge_that_moves_is_enough():
+    answer = judged(strict_prefix.RULE, replace(LOOKS_AHEAD, moved=1, largest_nats=1e-15))
+    assert answer.outcome is Outcome.FAIL
+
+
+def test_charges_that_move_from_run_to_run_anyway_decide_nothing():
+    answer = judged(strict_prefix.RULE, replace(LOOKS_AHEAD, repeat_moved=2))
+    assert answer.outcome is Outcome.INCONCLUSIVE
+
+
+def test_nothing_compared_is_no_pass():
+    assert judged(strict_prefix.RULE, replace(HONEST_PREFIX, compared=0)).outcome is (
+        Outcome.INCONCLUSIVE
+    )
+
+
+# --- full-distribution --------------------------------------------------------------------------
+
+
+def test_beating_noise_is_proof():
+    answer = judged(full_distribution.RULE, beating(5_000), HONEST_TIMELINE, HONEST_PREFIX)
+    assert (answer.outcome, answer.strength) == (Outcome.FAIL, Strength.PROVED)
+    assert "5,000 nats" in answer.findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("nats", "tokens", "outcome"),
+    [
+        (20.7, 50_000, Outcome.PASS),  # chance: not yet one in 10^9
+        (20.8, 50_000, Outcome.FAIL),
+        (20.8, 208_001, Outcome.INCONCLUSIVE),  # under 1e-4 a token rounding could do it
+        (20.8, 207_999, Outcome.FAIL),
+    ],
+)
+def test_the_edge_needs_both_thresholds(nats, tokens, outcome):
+    assert judged(full_distribution.RULE, beating(nats, tokens), HONEST_TIMELINE).outcome is outcome
+
+
+def test_charging_twice_is_not_covered_by_the_bound():
+    twice = replace(HONEST_TIMELINE, charged_again=1, first_again=100)
+    answer = judged(full_distribution.RULE, beating(5_000), twice)
+    assert answer.outcome is Outcome.INCONCLUSIVE
+
+
+def test_beating_noise_by_looking_ahead_is_the_other_rule():
+    answer = judged(full_distribution.RULE, beating(5_000), HONEST_TIMELINE, LOOKS_AHEAD)
+    assert answer.outcome is Outcome.INCONCLUSIVE
+    assert "strict-prefix" in (answer.reason or "")
+
+
+# --- score-before-update and causal-cache -------------------------------------------------------
+
+UPDATES = [
+    pytest.param(score_before_update.RULE, "optimizer-step", id="optimizer-step"),
+    pytest.param(causal_cache.RULE, "cache-write", id="cache-write"),
+]
+
+
+@pytest.mark.parametrize(("rule", "kind"), UPDATES)
+@pytest.mark.parametrize(("start", "stop"), [(0, 51), (1, 51), (50, 51)])
+def test_updates_on_charged_positions_pass_up_to_the_last_one(rule, kind, start, stop):
+    answer = judged(rule, with_events(event(kind, start, stop)), HONEST_PREFIX)
+    assert answer.outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(("rule", "kind"), UPDATES)
+@pytest.mark.parametrize(("stop", "uncharged"), [(52, 1), (101, 50)])
+def test_updates_on_uncharged_positions_that_move_charges_fail(rule, kind, stop, uncharged):
+    answer = judged(rule, with_events(event(kind, 1, stop)), LOOKS_AHEAD)
+    assert (answer.outcome, answer.strength) == (Outcome.FAIL, Strength.RAN)
+    assert answer.findings[0].numbers["uncharged"] == uncharged
+    assert str(answer.findings[0].location) == "train_gpt.py:7"
+
+
+@pytest.mark.parametrize(("rule", "kind"), UPDATES)
+@pytest.mark.parametrize(
+    "facts",
+    [
+        pytest.param((HONEST_PREFIX,), id="no effect"),
+        pytest.param((), id="effect not measured"),
+        pytest.param((replace(LOOKS_AHEAD, repeat_moved=3),), id="not repeatable"),
+        pytest.param((HONEST_PREFIX, beating(5_000)), id="noise beaten by something else"),
+    ],
+)
+def test_early_updates_without_a_shown_effect_are_inconclusive(rule, kind, facts):
+    answer = judged(rule, with_events(event(kind, 1, 101)), *facts)
+    assert answer.outcome is Outcome.INCONCLUSIVE
+    assert answer.findings
+
+
+@pytest.mark.parametrize(("rule", "kind"), UPDATES)
+def test_updates_whose_tokens_were_not_found_are_inconclusive(rule, kind):
+    timeline = replace(with_events(event(kind, 1, 51)), unplaced=1)
+    assert judged(rule, timeline, HONEST_PREFIX).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_cache_that_is_full_before_its_first_write_is_not_judged():
+    timeline = replace(with_events(event("cache-write", 1, 51)), entries_before=9)
+    answer = judged(causal_cache.RULE, timeline, HONEST_PREFIX)
+    assert answer.outcome is Outcome.INCONCLUSIVE
+    assert "held 9 entries" in (answer.reason or "")
+
+
+def test_no_cache_write_passes_only_when_the_future_moved_nothing():
+    assert judged(causal_cache.RULE, HONEST_TIMELINE, HONEST_PREFIX).outcome is Outcome.PASS
+    for facts in ((HONEST_TIMELINE,), (HONEST_TIMELINE, LOOKS_AHEAD)):
+        assert judged(causal_cache.RULE, *facts).outcome is Outcome.INCONCLUSIVE
+
+
+# --- single-pass --------------------------------------------------------------------------------
+
+
+def test_one_position_charged_again_fails():
+    twice = replace(HONEST_TIMELINE, charged_again=1, first_again=100)
+    answer = judged(single_pass.RULE, twice)
+    assert answer.outcome is Outcome.FAIL
+    assert "100 positions were charged 101 times" in answer.findings[0].message
+    assert answer.findings[0].location.position == 100

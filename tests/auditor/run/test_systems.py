@@ -1,0 +1,86 @@
+"""Whole submissions under `--run`: the honest one passes, each twin fails what it breaks."""
+
+import pytest
+
+from auditor.audit import Plan, audit
+from auditor.errors import ToolError
+from auditor.report.json_v1 import digest_of, verdict_to_json
+from auditor.run.sandbox import missing
+from auditor.verdict import Outcome, Verdict
+from tests.systems import record
+
+pytestmark = pytest.mark.skipif(
+    missing("bubblewrap") is not None, reason=f"no sandbox here: {missing('bubblewrap')}"
+)
+RUN_RULES = (
+    "strict-prefix",
+    "full-distribution",
+    "score-before-update",
+    "single-pass",
+    "causal-cache",
+    "byte-denominator",
+)
+
+
+def run(twin: str | None, seconds: float = 60) -> Verdict:
+    return audit(record(twin), Plan(run=True, run_seconds=seconds))
+
+
+def rules_with(verdict: Verdict, outcome: Outcome) -> set[str]:
+    return {rule for rule in RUN_RULES if verdict.result(rule).outcome is outcome}
+
+
+def test_the_honest_submission_passes_every_rule_and_does_so_twice():
+    verdict, again = run(None), run(None)
+    assert rules_with(verdict, Outcome.PASS) == set(RUN_RULES)
+    assert verdict.trouble is None
+    assert "VOCAB_SIZE=384" in verdict.overrides
+    assert "NUM_LAYERS=4" not in verdict.overrides  # this script does not ask for it
+    # Same bytes, same verdict: nothing in it depends on the clock or on addresses.
+    assert verdict_to_json(verdict)["digest"] == digest_of(verdict_to_json(again))
+
+
+@pytest.mark.parametrize(
+    ("twin", "failed"),
+    [
+        ("unnormalised", {"full-distribution"}),
+        ("adapts-first", {"score-before-update", "strict-prefix"}),
+        ("fills-first", {"causal-cache", "strict-prefix"}),
+        ("charges-twice", {"single-pass"}),
+        ("looks-ahead", {"strict-prefix"}),
+        ("counts-too-many-bytes", {"byte-denominator"}),
+    ],
+)
+def test_each_twin_fails_what_it_breaks_and_nothing_else(twin, failed):
+    verdict = run(twin)
+    assert rules_with(verdict, Outcome.FAIL) == failed
+    assert verdict.outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    ("twin", "said"),
+    [
+        ("dies", "expected exit status 0, got 1: RuntimeError: no device"),
+        ("prints-no-score", "expected a line such as `final_exact"),
+        ("hangs", "expected an end within 8 s"),
+    ],
+)
+def test_a_script_that_gives_no_score_fails_nothing(twin, said):
+    verdict = run(twin, seconds=8)
+    assert verdict.trouble is not None
+    assert verdict.trouble.startswith("train_gpt.py: ")
+    assert said in verdict.trouble
+    assert not rules_with(verdict, Outcome.FAIL)
+    assert verdict.result("full-distribution").outcome is Outcome.INCONCLUSIVE
+
+
+def test_without_a_sandbox_nothing_runs(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ToolError, match="--run needs a sandbox: bubblewrap is not installed"):
+        run(None)
+
+
+def test_nothing_is_left_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run("dies")
+    assert list(tmp_path.iterdir()) == []

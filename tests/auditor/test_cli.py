@@ -1,0 +1,167 @@
+"""The command as people run it: exit codes, messages, formats."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from auditor.report.json_v1 import digest_of
+from tests.systems import record
+
+ENVIRONMENT = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "COLUMNS": "120"}
+
+
+def auditor(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "auditor", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd=cwd,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The small honest submission, as a folder."""
+    made = tmp_path / "small"
+    made.mkdir()
+    record().write_to(made)
+    return made
+
+
+def test_an_audit_without_a_run_is_inconclusive_and_says_how_to_go_on(folder):
+    done = auditor("audit", folder)
+    assert done.returncode == 3
+    assert "--run runs it on noise" in done.stdout
+    assert done.stderr == ""
+
+
+def test_fail_on_fail_lets_inconclusive_through(folder):
+    assert auditor("audit", folder, "--fail-on", "fail").returncode == 0
+
+
+def test_a_missing_file_is_a_fail(folder):
+    (folder / "README.md").unlink()
+    done = auditor("audit", folder)
+    assert done.returncode == 1
+    assert "README.md" in done.stdout
+
+
+def test_json_is_one_document_whose_digest_fits_and_can_be_shown_again(folder, tmp_path):
+    done = auditor("audit", folder, "--format", "json")
+    document = json.loads(done.stdout)
+    assert document["digest"] == digest_of(document)
+    stored = tmp_path / "verdict.json"
+    stored.write_text(done.stdout)
+    shown = auditor("render", stored)
+    assert shown.returncode == 0
+    assert "packaging" in shown.stdout
+    stored.write_text(done.stdout.replace('"inconclusive"', '"pass"'))
+    changed = auditor("render", stored)
+    assert changed.returncode == 2
+    assert "whose digest fits" in changed.stderr
+
+
+def test_the_report_is_one_html_file(folder, tmp_path):
+    auditor("audit", folder, "--html", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "<script" not in page
+
+
+def test_several_submissions_are_compared_and_the_worst_code_counts(folder, tmp_path):
+    done = auditor("audit", folder, tmp_path / "absent")
+    assert done.returncode == 2
+    assert "absent: no such folder or archive" in done.stderr
+    assert "INCONCLUSIVE" in done.stdout
+    (tmp_path / "worse").mkdir()
+    (tmp_path / "worse" / "train_gpt.py").write_text("")
+    assert auditor("audit", folder, tmp_path / "absent", tmp_path / "worse").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("audit", "x", "--ruleset", "wishes"), "no ruleset 'wishes'"),
+        (("audit", "x", "--sandbox", "wishes"), "no sandbox 'wishes'"),
+        (("audit", "x", "--run-seconds", "0"), "run_seconds must be positive, got 0.0"),
+        (("audit",), "Missing argument"),
+        (("explain", "wishes"), "no rule 'wishes'"),
+        (("render", "absent.json"), "expected a verdict"),
+        (("gate", "--base", "a", "--head", "b", "--repo", "absent"), "expected a git repository"),
+    ],
+)
+def test_bad_arguments_are_one_clear_sentence_and_exit_code_2(words, said, tmp_path):
+    done = auditor(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_report_that_cannot_be_written_is_said(folder, tmp_path):
+    done = auditor("audit", folder, "--output", tmp_path / "no" / "x", "--format", "json")
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+
+
+def test_a_run_that_does_not_end_in_a_score_is_exit_code_2(tmp_path):
+    folder = tmp_path / "dies"
+    folder.mkdir()
+    record("dies").write_to(folder)
+    done = auditor("audit", folder, "--run", "--sandbox", "none")
+    assert done.returncode == 2
+    assert "train_gpt.py: expected exit status 0, got 1: RuntimeError: no device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_gate_audits_what_a_change_adds(tmp_path, folder):
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True, capture_output=True)
+
+    git("init", "-q", "-b", "main")
+    git("config", "user.name", "a")
+    git("config", "user.email", "a@b")
+    git("commit", "-q", "--allow-empty", "-m", "x")
+    git("checkout", "-qb", "topic")
+    git("add", "small")
+    git("commit", "-qm", "x")
+    words = ("gate", "--base", "main", "--head", "topic", "--repo", tmp_path)
+    assert auditor(*words, "--fail-on", "fail").returncode == 0
+    gated = auditor(*words, "--format", "json")
+    assert gated.returncode == 3
+    audited = json.loads(auditor("audit", folder, "--format", "json").stdout)
+    assert json.loads(gated.stdout)["digest"] == audited["digest"]
+    git("rm", "-q", "small/README.md")
+    git("commit", "-qm", "x")
+    assert auditor(*words).returncode == 1
+    nothing = auditor("gate", "--base", "main", "--head", "main", "--repo", tmp_path)
+    assert nothing.returncode == 0
+    assert "no record folder differs" in nothing.stderr
+
+
+def test_every_rule_is_listed_and_explained():
+    from auditor.rules import RULES
+
+    listed = auditor("rules").stdout
+    for rule in RULES:
+        assert rule.id in listed
+    explained = auditor("explain", "full-distribution")
+    assert explained.returncode == 0
+    assert "How it can be wrong" in explained.stdout
+
+
+def test_help_names_the_exit_codes():
+    shown = " ".join(auditor("--help").stdout.split())
+    assert "0 pass, 1 fail, 2 could not audit" in shown
+    assert auditor("--version").stdout.startswith("strict-prefix ")
+
+
+def test_doctor_says_what_works():
+    done = auditor("doctor")
+    assert "sandbox" in done.stdout
+    assert done.returncode in (0, 2)
