@@ -149,7 +149,7 @@ def score_windows(
             previous_T = stream.tokens_T[window.first : window.stop]
             loss_sum += nats_T.to(torch.float64).sum()
             bytes_T = table.base[targets_T].to(torch.int64)
-            bytes_T += table.leading_space[targets_T] & ~table.boundary[previous_T]
+            bytes_T += table.spaces(targets_T, previous_T)
             byte_sum += bytes_T.to(torch.float64).sum()
             tokens += window.stop - window.first
     if not math.isfinite(float(loss_sum)):

@@ -25,8 +25,11 @@ class ByteTable:
 
     def count(self, targets_T: Tensor, previous_T: Tensor) -> Tensor:
         """Return the bytes of each target after the token before it."""
-        bytes_T = self.base[targets_T]
-        return bytes_T + (self.leading_space[targets_T] & ~self.boundary[previous_T])
+        return self.base[targets_T] + self.spaces(targets_T, previous_T)
+
+    def spaces(self, targets_T: Tensor, previous_T: Tensor) -> Tensor:
+        """Return whether a space of the text is part of each target."""
+        return self.leading_space[targets_T] & ~self.boundary[previous_T]
 
 
 def load_tokenizer(path: Path, vocab_size: int) -> spm.SentencePieceProcessor:

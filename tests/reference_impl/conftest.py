@@ -73,8 +73,9 @@ def settings(corpus: Path) -> Settings:
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
+def _same_numbers_every_time() -> None:
     torch.set_num_threads(1)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -87,3 +87,12 @@ def test_no_epochs_mean_no_learning(model: GPT, stream: Stream, settings: Settin
     before = copy.deepcopy(model.state_dict())
     Adapter(model, replace(settings, ttt_epochs=0), 2).learn(0, stream.tokens_T[:129], stream.table)
     assert changed_weights(model, before) == set()
+
+
+def test_targets_without_bytes_teach_nothing(
+    model: GPT, stream: Stream, settings: Settings
+) -> None:
+    before = copy.deepcopy(model.state_dict())
+    boundaries = torch.ones(129, dtype=torch.int64)
+    Adapter(model, settings, 2).learn(0, boundaries, stream.table)
+    assert changed_weights(model, before) == set()

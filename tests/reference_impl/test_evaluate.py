@@ -23,6 +23,7 @@ from reference_impl.evaluate import (
     sliding_windows,
     validate,
 )
+from reference_impl.mixture.entropy import temper
 from reference_impl.model.gpt import GPT
 from reference_impl.ngram.exact import ExactMixer
 from reference_impl.ngram.hashed import HashedMixer
@@ -106,18 +107,31 @@ def test_each_token_is_charged_once_and_counted_only_afterwards(
     assert [kind for kind, _ in witness.events].count("counted") == math.ceil(score.tokens / 128)
 
 
-def test_sliding_nats_are_the_sum_over_single_windows(
-    model: GPT, stream: Stream, settings: Settings
-) -> None:
+def single_window_nats(model: GPT, stream: Stream, *, tempered: bool) -> float:
     total = 0.0
     for window in sliding_windows(stream.positions, 32, 8):
         logits = model(stream.tokens_T[None, window.start : window.stop]).logits[0]
-        log_probs = torch.log_softmax(logits.double(), dim=-1)
+        log_probs = torch.log_softmax((temper(logits) if tempered else logits).double(), dim=-1)
         targets = stream.array_T[window.first + 1 : window.stop + 1]
         rows = np.arange(window.first - window.start, 32)
         total -= float(log_probs[rows, targets].sum())
+    return total
+
+
+@torch.no_grad()
+def test_both_stages_sum_the_nats_of_single_windows(
+    model: GPT, stream: Stream, settings: Settings
+) -> None:
+    with torch.no_grad():
+        model.tok_embed.weight.mul_(8)  # so confident that the temperature shows
+    plain = single_window_nats(model, stream, tempered=False)
+    tempered = single_window_nats(model, stream, tempered=True)
+    assert abs(plain - tempered) > 100 * TOLERANCE * plain
     score = evaluate_sliding(model, stream, settings, RunLog())
-    assert score.nats == pytest.approx(total, rel=TOLERANCE)
+    assert score.nats == pytest.approx(plain, rel=TOLERANCE)
+    still = replace(settings, ttt_epochs=0)
+    score = evaluate_adaptive(model, stream, Witness(), still, RunLog())
+    assert score.nats == pytest.approx(tempered, rel=TOLERANCE)
 
 
 def test_the_bytes_are_those_of_the_decoded_text(

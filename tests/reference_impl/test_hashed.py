@@ -95,3 +95,15 @@ def test_full_buckets_charge_less_than_any_distribution_could() -> None:
     every_target = np.arange(256)[:, None]
     kraft_sum = (-mixer.nats(logits, row, every_target)).exp().sum().item()
     assert kraft_sum > 50
+
+
+@pytest.mark.parametrize(
+    ("contexts", "full", "ratio"), [(1, 1, 1 / 1024), (2, 1, 0.5), (3, 9, 1.0), (9, 3, 1 / 3)]
+)
+def test_two_in_the_context_bucket_suffice_and_the_ratio_stops_at_one(
+    contexts: int, full: int, ratio: float
+) -> None:
+    mixer = mixer_of(1024, 2**8)
+    mixer.context_counts[2][:] = contexts
+    mixer.full_counts[2][:] = full
+    assert mixer.ratios(np.array([[1, 2, 3]]), np.array([[4]])).tolist() == [[ratio]]

@@ -11,7 +11,7 @@ from torch.nn import functional
 from reference_impl.config import Settings
 from reference_impl.model.attention import Attention, without_self
 from reference_impl.model.embeddings import SmearGate, bigram_ids
-from reference_impl.model.gpt import GPT
+from reference_impl.model.gpt import GPT, Block
 from reference_impl.model.mlp import MLP
 from reference_impl.model.rotary import rotary_tables, rotate
 
@@ -65,6 +65,32 @@ def test_skips_join_each_early_block_to_a_late_one(settings: Settings, layers: i
             model.skip_weights[row] = torch.linspace(-2, 2, settings.model_dim)
         assert not torch.allclose(model(tokens).hidden, before)
     assert len(model.skip_weights) == layers // 2
+
+
+def test_deeper_blocks_read_a_smaller_input(settings: Settings) -> None:
+    first, fourth = Block(settings, 0), Block(settings, 3)
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+        first.attn_scale.zero_()
+    fourth.load_state_dict(first.state_dict())
+    x, x0 = torch.randn(2, 1, 4, settings.model_dim).unbind(0)
+    rotary = rotary_tables(4, settings.head_rope_dims, CPU)
+    mixed = first.resid_mix[0] * x + first.resid_mix[1] * x0
+    # Half the input makes a quarter of the squared output.
+    assert torch.allclose(
+        4 * (fourth(x, x0, rotary) - mixed), first(x, x0, rotary) - mixed, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_a_block_can_read_the_embedding_again(settings: Settings) -> None:
+    block = Block(settings, 0)
+    x, x0 = torch.randn(2, 1, 4, settings.model_dim).unbind(0)
+    rotary = rotary_tables(4, settings.head_rope_dims, CPU)
+    plain = block(x0, x, rotary)
+    with torch.no_grad():
+        block.resid_mix.copy_(block.resid_mix.flip(0))
+    assert torch.equal(block(x, x0, rotary), plain)
 
 
 @pytest.mark.parametrize(("previous", "current", "row"), [(512, 77, 5858), (1023, 512, 4934)])

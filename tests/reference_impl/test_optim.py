@@ -37,6 +37,19 @@ def test_muon_decays_and_steps_by_its_rate() -> None:
     assert torch.allclose(weight.detach(), 0.95 * torch.eye(4) - 0.1 * step)
 
 
+def test_muon_looks_ahead_along_its_momentum() -> None:
+    weight = nn.Parameter(torch.zeros(4, 4))
+    muon = Muon([weight], lr=1.0, momentum=0.9, weight_decay=0.0)
+    first, second = torch.randn(2, 4, 4).unbind(0)
+    weight.grad = first
+    muon.step()
+    before = weight.detach().clone()
+    weight.grad = second
+    muon.step()
+    expected = orthogonalise(second + 0.9 * (0.9 * first + second))
+    assert torch.allclose(before - weight.detach(), expected, atol=1e-5)
+
+
 def test_muon_steps_tall_matrices_further() -> None:
     tall = nn.Parameter(torch.zeros(16, 4))
     tall.grad = torch.randn(16, 4)

@@ -69,6 +69,20 @@ def test_a_matrix_is_off_by_half_a_step_of_its_row(spread: float, seed: int) -> 
         assert within.float().mean() > 0.99
 
 
+@pytest.mark.parametrize("outlier", [0.3, 0.4, 1.0])
+def test_the_clip_with_the_least_error_is_kept(outlier: float) -> None:
+    weights = 0.1 * torch.randn(2, 2000, generator=torch.Generator().manual_seed(0))
+    weights[:, 7] = outlier
+    kept = quantize_state({"x.weight": weights}, 0)["x.weight"].restore()
+    errors = []
+    for quantile in (0.999, 0.9995, 0.9999, 0.99999, 1.0):
+        scale = (torch.quantile(weights.abs(), quantile, dim=1) / 31).half().float()[:, None]
+        clipped = (weights / scale).round().clamp(-31, 31) * scale
+        errors.append(float((clipped - weights).square().mean()))
+    assert float((kept - weights).square().mean()) == pytest.approx(min(errors))
+    assert min(errors) < 0.99 * max(errors)
+
+
 def test_a_row_of_zeros_stays_zero() -> None:
     value = quantize_state({"x.weight": torch.zeros(4, 50)}, 0)["x.weight"]
     assert value.restore().tolist() == torch.zeros(4, 50).tolist()
