@@ -76,6 +76,13 @@ class Score:
     label: str
     val_loss: float
     val_bpb: float
+    decimals: int
+    """Of the printed loss."""
+
+    def repeats(self, other: "Score") -> bool:
+        """Whether this line states the same score with at least as many digits."""
+        same = abs(self.val_loss - other.val_loss) <= 10.0**-other.decimals
+        return same and self.decimals >= other.decimals
 
     @property
     def is_step(self) -> bool:
@@ -136,9 +143,9 @@ def _add(record: Record, event: dict[str, object]) -> None:
     elif kind == "line":
         found = SCORE.match(str(event["text"]))
         if found:
-            record.scores.append(
-                Score(order, found["label"], float(found["loss"]), float(found["bpb"]))
-            )
+            loss, bpb = found["loss"], found["bpb"]
+            decimals = len(loss.partition(".")[2])
+            record.scores.append(Score(order, found["label"], float(loss), float(bpb), decimals))
     elif kind == "scaled":
         record.scaled.append(
             f"{event['file']}:{event['line']} table size {event['old']} -> {event['new']}"

@@ -35,15 +35,14 @@ class Charges:
 
 
 def stages(record: Record) -> list[Stage]:
-    """Stages of evaluation in order: score lines with charges before them, exact ones preferred."""
+    """Stages of evaluation in order; of lines that repeat a score the one with most digits."""
     found: list[Stage] = []
     begins = 0
     looked = [look.order for look in record.looks]
     for score in record.scores:
         if any(begins <= order < score.order for order in looked):
             found.append(Stage(score, begins))
-        elif found and score.label.startswith(found[-1].score.label):
-            # The same score once more with all its digits.
+        elif found and score.repeats(found[-1].score):
             found[-1] = Stage(score, found[-1].begins)
         begins = score.order
     return [stage for stage in found if not stage.score.is_step]
@@ -180,6 +179,7 @@ def _steps(
     """
     events: list[TimelineEvent] = []
     missed = 0
+    first_charge = int(charged.order_N.min())
     learns = deque(record.learns)
     for step in record.steps:
         if step.order >= stage.score.order:
@@ -188,7 +188,7 @@ def _steps(
             learn = learns.popleft()
             spans = aligner.spans(learn.tokens)
             if spans is None:
-                missed += learn.order > charged.order_N.min()
+                missed += learn.order > first_charge
                 continue
             events += [
                 TimelineEvent(

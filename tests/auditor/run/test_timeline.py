@@ -1,5 +1,8 @@
 """The timeline against small records written by hand."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -24,7 +27,7 @@ def scored(chunks: list[tuple[int, int]], *, after: float = 0.0, first: int = 0)
         record.values.append(Values(order, "sum", AT, nats))
         record.looks.append(Look(order + 1, AT, [STREAM[start:stop]]))
         total, count = total + nats.sum(), count + len(nats)
-    record.scores.append(Score(first + 1000, "final_exact", total / count + after, 1.0))
+    record.scores.append(Score(first + 1000, "final_exact", total / count + after, 1.0, 8))
     return record
 
 
@@ -74,6 +77,13 @@ def test_learning_from_the_stream_before_the_stage_is_kept():
     assert kinds(timeline_of(record))[0] == ("optimizer-step", 1, 51)
 
 
+def test_a_timeline_is_plain_values():
+    record = scored([(1, 101)], first=100)
+    record.learns.append(Learn(1, AT, uniform(384, 50, "training").tokens.astype(np.int32)))
+    record.steps.append(Step(2, AT))
+    assert json.loads(json.dumps(asdict(timeline_of(record))))["unplaced"] == 0
+
+
 def test_training_on_other_tokens_is_not_part_of_the_timeline():
     record = scored([(1, 101)], first=100)
     record.learns.append(Learn(1, AT, uniform(384, 50, "training").tokens.astype(np.int32)))
@@ -108,9 +118,11 @@ def test_the_scored_stage_is_the_last_one_and_the_exact_line_gives_its_digits():
     earlier = scored([(1, 101)])
     record.looks = earlier.looks + record.looks
     record.scores = [
-        Score(1000, "final_sliding", 0.5, 1.0),
-        Score(3000, "final", 0.5, 1.0),
-        Score(3001, "final_exact", 0.500000, 1.0),
+        Score(1000, "final_sliding", 0.5, 1.0, 8),
+        Score(3000, "ttt", 0.5, 1.0, 6),
+        Score(3001, "final", 0.5, 1.0, 4),
+        Score(3002, "final_exact", 0.5, 1.0, 8),
+        Score(3003, "best_of_all", 0.4, 1.0, 8),
     ]
     found = stages(record)
     assert [stage.score.label for stage in found] == ["final_sliding", "final_exact"]
@@ -120,7 +132,7 @@ def test_the_scored_stage_is_the_last_one_and_the_exact_line_gives_its_digits():
 def test_charges_of_unknown_tokens_cannot_be_placed():
     record = Record(
         looks=[Look(1, AT, [np.arange(50, dtype=np.int32)])],
-        scores=[Score(2, "final_exact", 1.0, 1.0)],
+        scores=[Score(2, "final_exact", 1.0, 1.0, 8)],
     )
     with pytest.raises(CannotMeasure, match="final_exact: no look-up"):
         charges(record, stages(record)[-1], ALIGNER)
