@@ -1,7 +1,7 @@
 """Every kind of evidence: frozen facts that probes measured and rules judge."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from auditor.errors import ToolError
@@ -23,6 +23,8 @@ class PackageFiles:
     logs: tuple[str, ...]
     problems: tuple[str, ...]
     """One sentence each: what is there but cannot be read."""
+    scripts: tuple[str, ...] = ()
+    """Python files at the top that may be the training script under another name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class ShippedBytes:
     models: Mapping[str, int]
     """Path -> bytes of every file that looks like a compressed model."""
     entry: str | None
+    packed: Mapping[str, int] = field(default_factory=dict)
+    """Path -> bytes of compressed copies of scripts."""
 
     @property
     def code_bytes(self) -> int:

@@ -7,6 +7,7 @@ unknown; a path is as sure as its least sure guard, a function as its surest pat
 """
 
 import ast
+from collections.abc import Callable
 
 from auditor.inspect.config import UNKNOWN, Config
 from auditor.inspect.source import Module
@@ -30,9 +31,19 @@ NEVER = Reach(False)
 class CallGraph:
     """All units of the program and what they mention."""
 
-    def __init__(self, modules: tuple[Module, ...], config: Config) -> None:
-        """Index the units and resolve parameters that have one value everywhere."""
+    def __init__(
+        self,
+        modules: tuple[Module, ...],
+        config: Config,
+        shown: Callable[[Guard], str | None] = lambda guard: None,
+    ) -> None:
+        """Index the units and resolve parameters that have one value everywhere.
+
+        `shown` says which log line proves that a guarded branch ran; a log knows better than a
+        default.
+        """
         self.config = config
+        self._shown = shown
         self.units: list[Unit] = []
         self.classes: set[str] = set()
         self._bases: dict[str, list[str]] = {}
@@ -72,6 +83,8 @@ class CallGraph:
         sure = here.sure
         for guard in guards:
             truth = self.config.truth(guard.test, unit.local)
+            if truth is not guard.wanted and self._shown(guard):
+                continue
             if truth is None:
                 sure = None if sure is not False else False
                 open_guards.append((unit, guard))

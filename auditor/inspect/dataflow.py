@@ -24,6 +24,7 @@ from dataclasses import replace
 from auditor.errors import CannotMeasure
 from auditor.evidence import DataFlow, RunLog, TargetRead
 from auditor.inspect.calls import CallGraph
+from auditor.inspect.claims import read_claims
 from auditor.inspect.config import Launch, configuration, read_launch
 from auditor.inspect.logs import read_logs
 from auditor.inspect.source import Module, read_sources
@@ -36,6 +37,9 @@ GAP_BPB = 0.05
 """Adaptation and sliding windows gain at most 0.04 on honest records; hashed tables 0.1 to 1."""
 GAP_TRAINED_BPB = 0.3
 """The same against the last validation of training, to which sliding windows add some 0.03."""
+NEAR_BPB = 0.02
+"""Seeds of one claim lie closer together; an ablation of such a mechanism does not."""
+MAX_PRINTED = 80
 MIN_PRINTED = 8
 """Shorter texts stand in any log."""
 
@@ -50,7 +54,7 @@ def read_data_flow(submission: Submission) -> DataFlow:
         seen = taint.run()
         launch = read_launch(submission)
         config = configuration(sources.modules, launch)
-        graph = CallGraph(sources.modules, config)
+        graph = CallGraph(sources.modules, config, _Prints(submission).shows)
         judge = _Reachability(graph, graph.reach(), launch, submission)
         reads = tuple(
             judge.read(place, function, key)
@@ -94,11 +98,9 @@ class _Reachability:
         self._state = state
         self._launch = launch
         self._logs = read_logs(submission).logs
-        self._texts = {
-            log.file: [line.strip() for line in submission.files[log.file].text.splitlines()]
-            for log in self._logs
-        }
-        self._gap = _largest_gap(self._logs)
+        self._gap = _largest_gap(_claimed(submission, self._logs))
+        # Any log may show that the source does more than it seems to.
+        self._doubt = _largest_gap(self._logs)
 
     def read(self, place: Place, function: Function | None, key: Place) -> TargetRead:
         """Everything about one read."""
@@ -130,9 +132,7 @@ class _Reachability:
             reach = self._graph.through(here, unit, unit.guards_at.get(line, ()))
         if reach.sure is False:
             return self._not_reached(unit, reach)
-        printed = [text for where, guard in reach.open if (text := self._printed(guard))]
-        left = [(where, guard) for where, guard in reach.open if not self._printed(guard)]
-        settings = [(w, g) for w, g in left if self._configured(g)]
+        settings = [(where, guard) for where, guard in reach.open if self._configured(guard)]
         if settings:
             where, guard = settings[0]
             return None, (
@@ -141,11 +141,11 @@ class _Reachability:
             )
         if self._gap is not None:
             return True, f"called under the effective configuration; {self._gap}"
-        if printed and not left:
-            return True, f"a log shows that the branch ran: {printed[0]}"
+        if reach.sure and not self._logs:
+            return True, "called on every run under the effective configuration"
         return None, (
-            "the entry point calls it, but no log shows a stage whose score stands as far below an "
-            f"earlier one ({GAP_BPB} bpb) as such a read brings about"
+            "the entry point calls it, but no log of the claimed score shows a stage as far below "
+            f"an earlier one ({GAP_BPB} bpb) as such a read brings about"
         )
 
     def _not_reached(self, unit: Unit, reach: Reach) -> tuple[bool | None, str]:
@@ -154,8 +154,8 @@ class _Reachability:
         if reach.open:
             where, guard = reach.open[0]
             why = f"{_shown(guard)} does not hold ({where.module.path}:{guard.test.lineno})"
-        if self._gap is not None:
-            return None, f"the source seems not to get there ({why}), but {self._gap}"
+        if self._doubt is not None:
+            return None, f"the source seems not to get there ({why}), but {self._doubt}"
         if not reach.open:
             return False, why
         if self._launch.lines == 0:
@@ -170,14 +170,34 @@ class _Reachability:
                 return True
         return False
 
-    def _printed(self, guard: Guard) -> str | None:
-        """A log line that only the guarded branch prints."""
-        for text in _prints(guard.branch):
-            for path, lines in self._texts.items():
-                for number, line in enumerate(lines, 1):
-                    if line.startswith(text):
-                        return f"{path}:{number} ({text!r})"
-        return None
+
+class _Prints:
+    """Finds the log line that only a guarded branch prints."""
+
+    def __init__(self, submission: Submission) -> None:
+        """Index the lines of the logs by how they begin."""
+        self._lines: dict[str, str] = {}
+        for log in read_logs(submission).logs:
+            for number, line in enumerate(submission.files[log.file].text.splitlines(), 1):
+                text = line.strip()[:MAX_PRINTED]
+                if len(text) >= MIN_PRINTED:
+                    self._lines.setdefault(text, f"{log.file}:{number}")
+        self._beginnings = {text[:MIN_PRINTED] for text in self._lines}
+        self._known: dict[int, str | None] = {}
+
+    def shows(self, guard: Guard) -> str | None:
+        """Where a log shows that the branch ran."""
+        if id(guard) not in self._known:
+            self._known[id(guard)] = next(
+                filter(None, map(self._where, _prints(guard.branch))), None
+            )
+        return self._known[id(guard)]
+
+    def _where(self, text: str) -> str | None:
+        if text[:MIN_PRINTED] not in self._beginnings:
+            return None
+        text = text[:MAX_PRINTED]
+        return next((place for line, place in self._lines.items() if line.startswith(text)), None)
 
 
 def _shown(guard: Guard) -> str:
@@ -207,22 +227,32 @@ def _beginning(node: ast.expr) -> str:
     return ""
 
 
+def _claimed(submission: Submission, logs: tuple[RunLog, ...]) -> tuple[RunLog, ...]:
+    """Logs that end near the claimed score; an ablation shows nothing of the claimed run."""
+    try:
+        claimed = read_claims(submission).val_bpb
+    except CannotMeasure:
+        claimed = None
+    if claimed is None:
+        return logs
+    return tuple(log for log in logs if log.final and abs(log.final.val_bpb - claimed) < NEAR_BPB)
+
+
 def _largest_gap(logs: tuple[RunLog, ...]) -> str | None:
-    """Where a final score stands far below an earlier finished stage of the same log."""
+    """Where a final score stands furthest below an earlier stage of the same log."""
+    gaps = []
     for log in logs:
         final = log.final
         if final is None or final.during_training:
             continue
         earlier = [score for score in log.scores if score.line < final.line]
-        stages = [score for score in earlier if not score.during_training]
         trained = [score for score in earlier if score.during_training][-1:]
-        for stage, least in [(s, GAP_BPB) for s in stages] + [
-            (s, GAP_TRAINED_BPB) for s in trained
-        ]:
+        for stage in [score for score in earlier if not score.during_training] + trained:
             gap = stage.val_bpb - final.val_bpb
-            if gap > least:
-                return (
+            if gap > (GAP_TRAINED_BPB if stage.during_training else GAP_BPB):
+                words = (
                     f"the final score of {log.file} ({final.val_bpb} bpb, line {final.line}) is "
                     f"{gap:.4f} below that of its stage {stage.label} (line {stage.line})"
                 )
-    return None
+                gaps.append((gap, words))
+    return max(gaps)[1] if gaps else None

@@ -13,25 +13,30 @@ from auditor.submission import Submission
 
 MAX_LINE_CHARACTERS = 1_000
 """No fact of a log is longer; what is longer is a dump, and is skipped."""
+MAX_LOG_CHARACTERS = 20_000_000
+"""A run prints about one megabyte; what follows is not read."""
 MAX_SCORES = 2_000
 """Of one log; the last ones are kept, because the final score is among them."""
 
 _NUMBER = r"(\d{1,4}\.\d{3,17})(?![\d.eE])"
 _LOSS = re.compile(r"\bval_loss[:=]\s?" + _NUMBER)
-_BPB = re.compile(r"\b(?:val|mix|mixed|mixer|total|final)_bpb[:=]\s?" + _NUMBER)
-_TOTAL_BPB = re.compile(r"(\w+_total)\s+bpb[:=]\s?" + _NUMBER)
+_BPB = re.compile(
+    r"(?:\b(?:val|mix|mixed|mixer|total|final)_bpb|\bBPB)"
+    r"(?:\s{1,3}\([^()]{1,20}\))?\s{0,3}[:= ]\s{0,12}" + _NUMBER
+)
+_TOTAL_BPB = re.compile(r"\b(\w{1,60}_total)\s{1,3}bpb[:=]\s?" + _NUMBER)
 _PROGRESS = re.compile(
     r"\[\s*\d+(?:\.\d+)?\s*[%/]|progress|running_|_chunk\b|\bbatch\b|improvement"
 )
 _STEP = re.compile(r"^(?:[\d.]+ )?(?:step[: ]\s?)?\d+/\d+\b")
-_SEED = re.compile(r"(?:^|\s)seed\s?[:=]\s?(\d{1,10})\b")
+_SEED = re.compile(r"(?:^|[\s.])seed\s{0,30}[:=]\s?(\d{1,10})\b", re.IGNORECASE)
 _SEED_IN_NAME = re.compile(r"(?:seed|_s|/s)[_-]?(\d{1,10})(?!\d)", re.IGNORECASE)
 _TOKENS = re.compile(r"^(?:val_loader:.*\btokens:|.*\bval_tokens[:=]\s?)(\d{1,12})\b")
 _CODE = re.compile(r"^\s*Code size(?: \(compressed\))?\s?:\s*([\d,]{1,15}) bytes")
 _MODEL = re.compile(r"^\s*Serialized model ([^:]{1,60}):\s*([\d,]{1,15}) bytes")
 _TOTAL = re.compile(r"^\s*Total submission size([^:]{0,60}):\s*([\d,]{1,15}) bytes")
 _ARTIFACT = re.compile(r"^\s*Artifact(?: size)?:\s*([\d,]{1,15}) bytes")
-_SMALL_SIGNS = ("val_bpb", "_bpb", "bpb:", "bpb=", "seed", "tokens", "bytes")
+_SIGNS = ("bpb", "BPB", "seed", "Seed", "tokens", "bytes")
 
 
 def read_logs(submission: Submission) -> LoggedNumbers:
@@ -83,8 +88,8 @@ def read_log(path: str, text: str) -> RunLog:
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Numbered lines that can hold a fact, without those that are too long for one."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if len(line) <= MAX_LINE_CHARACTERS and any(sign in line for sign in _SMALL_SIGNS):
+    for number, line in enumerate(text[:MAX_LOG_CHARACTERS].splitlines(), 1):
+        if len(line) <= MAX_LINE_CHARACTERS and any(sign in line for sign in _SIGNS):
             yield number, line
 
 

@@ -6,7 +6,7 @@ whoever imports it. A model is a file in a compressed or array format that is no
 
 from auditor.errors import SubmissionError
 from auditor.evidence import PackageFiles, ShippedBytes
-from auditor.inspect.logs import is_log_name, read_log
+from auditor.inspect.logs import is_log_name
 from auditor.submission import File, Submission
 
 CODE = (".py", ".pyx", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".sh")
@@ -25,6 +25,7 @@ MODELS = (
     ".safetensors",
     ".b85",
 )
+PACKED = tuple(f".py.{kind}" for kind in ("lzma", "xz", "br", "zst", "zlib", "gz", "bz2", "b85"))
 MODEL_MIN_BYTES = 100_000
 """Smaller binary files are tables and figures, not a model."""
 
@@ -40,7 +41,8 @@ def read_package(submission: Submission) -> PackageFiles:
             submission.json_object(claims)
         except SubmissionError as error:
             problems.append(str(error))
-    readme = names.get("readme.md")
+    readmes = sorted(path for name, path in names.items() if name.endswith("readme.md"))
+    readme = names.get("readme.md", readmes[0] if readmes else None)
     problems += [
         f"{path}: expected content, found an empty file"
         for path in (entry, readme)
@@ -52,12 +54,19 @@ def read_package(submission: Submission) -> PackageFiles:
         submission_json=claims,
         logs=tuple(path for path in sorted(submission.files) if _is_log(submission, path)),
         problems=tuple(problems),
+        scripts=tuple(path for path in sorted(submission.files) if _is_script(path)),
     )
 
 
+def _is_script(path: str) -> bool:
+    """Whether a file may be a training script under another name."""
+    return "/" not in path and path.endswith(".py") and path.startswith("train")
+
+
 def _is_log(submission: Submission, path: str) -> bool:
-    """Whether a file is the log of a run: it states a score."""
-    return is_log_name(path) and bool(read_log(path, submission.files[path].text).scores)
+    """Whether a file is the log of a run: it speaks of scores, in whatever grammar."""
+    text = submission.files[path].text if is_log_name(path) else ""
+    return "bpb" in text.lower()
 
 
 def recount(submission: Submission) -> ShippedBytes:
@@ -67,6 +76,7 @@ def recount(submission: Submission) -> ShippedBytes:
         code={path: len(files[path].data) for path in files if path.lower().endswith(CODE)},
         models={path: len(files[path].data) for path in files if _is_model(path, files[path])},
         entry=submission.entry,
+        packed={path: len(files[path].data) for path in files if path.lower().endswith(PACKED)},
     )
 
 

@@ -10,19 +10,20 @@ compressed model. Every log of a claimed run must fit. Logs of other runs that l
 as ablations) are not part of the claim: they are weighed too, but only mentioned. The organisers
 have not settled whether helper files count, so the total is made twice, with the training script
 alone and with all code: over with both is a FAIL, over only with helpers is INCONCLUSIVE. Where a
-log counted a smaller script than the shipped one and that total fits, the author may mean to pack
-the script; the shipped form is then over the limit and the packed form is not, which is
-INCONCLUSIVE too, with both totals.
+log counted a smaller script than the shipped one, or a packed copy of it is shipped, and that total
+fits, the author may mean the packed script; the shipped form is over the limit and the packed form
+is not, which is INCONCLUSIVE too, with both totals. A log over the limit that does not show the
+claimed score is of another run, and decides nothing about the claimed one.
 
 **How it can be wrong.** A log can be edited. A model in a format that is not recognised counts as
 absent. Several blobs may be one model or one for each seed; they are summed only to give a PASS.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from auditor.evidence import ClaimedNumbers, Evidence, LoggedNumbers, ShippedBytes
-from auditor.rules.claims_match import claimed_logs
+from auditor.rules.claims_match import claimed_logs, shows_claim
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
@@ -47,7 +48,11 @@ class _Total:
     code: int
     logged_code: int | None
     """What the run's own log counted as code."""
+    packed: int | None
+    """Bytes of compressed copies of scripts that are shipped."""
     claimed: bool
+    certain: bool
+    """The log shows the claimed score, so it is of the claimed run."""
     strength: Strength
 
     def over(self, limit: int) -> bool:
@@ -58,10 +63,15 @@ class _Total:
         """Whether it fits however code is counted."""
         return self.model + self.code <= limit
 
+    @property
+    def small_code(self) -> int | None:
+        """Code as the author may mean it: the smaller script that the log counted, or a copy."""
+        return min((n for n in (self.logged_code, self.packed) if n), default=None)
+
     def fits_packed(self, limit: int) -> bool:
-        """Whether it fits with the smaller script that the log counted."""
-        logged = self.logged_code
-        return logged is not None and logged < self.script and self.model + logged <= limit
+        """Whether it fits with less code than the shipped script."""
+        small = self.small_code
+        return small is not None and small < self.script and self.model + small <= limit
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
@@ -71,14 +81,24 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
         return inconclusive(evidence.why_not(ShippedBytes))
     if shipped.entry is None:
         return inconclusive("there is no training script whose bytes could be counted")
-    totals = list(_totals(shipped, evidence))
+    limit = ruleset.artifact_bytes
+    totals = list(_totals(shipped, evidence, limit))
     claimed = [total for total in totals if total.claimed]
     if not claimed:
         return inconclusive(
             "no compressed model is shipped, and no log of a claimed run states the size of one"
         )
-    limit = ruleset.artifact_bytes
     over = [total for total in claimed if total.over(limit) and not total.fits_packed(limit)]
+    strangers = [total for total in over if not total.certain]
+    if strangers and len(strangers) == len(over):
+        return inconclusive(
+            "no log of the claimed run is there: "
+            + ", ".join(total.file for total in strangers)
+            + " is over the limit, but does not show the claimed score",
+            [_finding(total, limit) for total in strangers],
+            Strength.LOGGED,
+        )
+    over = [total for total in over if total.certain]
     if over:
         strength = max(total.strength for total in over)
         return failed(strength, [_finding(total, limit) for total in over], _others(totals, limit))
@@ -97,15 +117,16 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     )
 
 
-def _totals(shipped: ShippedBytes, evidence: Evidence) -> Iterator[_Total]:
+def _totals(shipped: ShippedBytes, evidence: Evidence, limit: int) -> Iterator[_Total]:
     """The shipped artifact, then one for each log that states a model."""
     script = shipped.code.get(shipped.entry or "", 0)
     if shipped.models:
-        yield from _shipped(shipped.models, script, shipped.code_bytes)
+        yield from _shipped(shipped, script, limit)
     logged = evidence.get(LoggedNumbers)
     if logged is None:
         return
-    ours = claimed_logs(logged, evidence.get(ClaimedNumbers))
+    claims = evidence.get(ClaimedNumbers)
+    ours = claimed_logs(logged, claims)
     for log in logged.logs:
         if log.model_bytes:
             yield _Total(
@@ -115,13 +136,16 @@ def _totals(shipped: ShippedBytes, evidence: Evidence) -> Iterator[_Total]:
                 script=script,
                 code=shipped.code_bytes,
                 logged_code=log.code_bytes,
+                packed=sum(shipped.packed.values()) or None,
                 claimed=log in ours,
+                certain=shows_claim(log, claims),
                 strength=Strength.LOGGED,
             )
 
 
-def _shipped(models: Mapping[str, int], script: int, code: int) -> Iterator[_Total]:
+def _shipped(shipped: ShippedBytes, script: int, limit: int) -> Iterator[_Total]:
     """All blobs as one artifact when that fits; otherwise one by one, as one for each seed."""
+    models, code, packed = shipped.models, shipped.code_bytes, shipped.packed
     groups = (
         [tuple(models)] if sum(models.values()) + code <= 16_000_000 else [(m,) for m in models]
     )
@@ -133,7 +157,9 @@ def _shipped(models: Mapping[str, int], script: int, code: int) -> Iterator[_Tot
             script=script,
             code=code,
             logged_code=None,
+            packed=sum(packed.values()) or None,
             claimed=True,
+            certain=True,
             strength=Strength.SOURCE,
         )
 
@@ -160,10 +186,11 @@ def _finding(total: _Total, limit: int) -> Finding:
 def _readings(total: _Total, limit: int) -> str:
     """The totals that disagree about the limit."""
     if total.over(limit):
+        small = total.small_code or 0
+        source = "that its log counted" if small == total.logged_code else "that is shipped packed"
         return (
             f"{total.name} is {total.model + total.script:,} bytes with the shipped script of "
-            f"{total.script:,}, and {total.model + (total.logged_code or 0):,} with the script of "
-            f"{total.logged_code or 0:,} that its log counted"
+            f"{total.script:,}, and {total.model + small:,} with the script of {small:,} {source}"
         )
     return (
         f"{total.name} is {total.model + total.script:,} bytes with the training script alone, and "

@@ -12,9 +12,12 @@ Either can fail the rule, and both are named where both exist.
 
 Not every line that holds both numbers is a quotient: some scripts print a mixed val_bpb beside the
 val_loss of the model alone, which looks like a denominator too large. So all lines of a log must
-agree; where some fit the text and others do not, the answer is INCONCLUSIVE and names both. A
+agree; where some fit the text and others do not, the answer is INCONCLUSIVE and names both. And a
+FAIL needs two lines with different scores that imply the same bytes: a denominator is a constant,
+what a mixture leaves is not. A
 denominator within 2% of the text is INCONCLUSIVE as well: documents differ in bytes per token, so a
-score over a part of the split looks like that.
+score over a part of the split looks like that; on an earlier line than the final one it does not
+matter.
 
 **How it can be wrong.** A script that prints only mixed lines, or one that rewrites the text and
 counts the bytes of the original honestly, is judged by numbers that mean something else. A text
@@ -41,6 +44,8 @@ from auditor.verdict import (
 
 PART_OF_SPLIT = 0.02
 """Mean bytes per token of a part of the documents stay this close to those of the whole."""
+DIFFERENT_BPB = 1e-3
+"""Stages that differ by more are not one result printed twice."""
 STREAM_TOLERANCE = 1e-6
 """Printed with eight decimals, val_loss and val_bpb of a few nats leave 1e-8 each."""
 
@@ -139,7 +144,15 @@ def _one_log(lines: list[_Implied], bounds: tuple[int, int]) -> Judgement:
         return passed(
             Strength.LOGGED, f"the score divides by {good[-1]}; the validation text has {text}"
         )
+    far = [line for line in bad if not line.within(bounds, PART_OF_SPLIT)]
+    if good and lines[-1] in good and not far:
+        return passed(
+            Strength.LOGGED,
+            f"the score divides by {good[-1]}, an earlier stage by {bad[-1]}; the validation text "
+            f"has {text}",
+        )
     if good:
+        bad = far or bad
         return inconclusive(
             f"lines of one log imply different denominators: {good[-1]} and {bad[-1]}; the "
             f"validation text has {text}",
@@ -152,6 +165,13 @@ def _one_log(lines: list[_Implied], bounds: tuple[int, int]) -> Judgement:
             "a part of the split",
             strength=Strength.LOGGED,
         )
+    if not _constant(bad):
+        return inconclusive(
+            f"the score seems to divide by {worst}, and the validation text has {text}; but no "
+            "second line with another score implies the same bytes, so val_bpb may be of a "
+            "mixture and val_loss of the model alone",
+            strength=Strength.LOGGED,
+        )
     return failed(
         Strength.LOGGED,
         [
@@ -162,6 +182,17 @@ def _one_log(lines: list[_Implied], bounds: tuple[int, int]) -> Judgement:
                 {"implied_bytes": round(worst.middle), "expected_bytes": list(bounds)},
             )
         ],
+    )
+
+
+def _constant(lines: list[_Implied]) -> bool:
+    """Whether two lines with different scores imply the same bytes as the last one."""
+    last = lines[-1]
+    return any(
+        abs(line.score.val_bpb - last.score.val_bpb) > DIFFERENT_BPB
+        and line.least <= last.most
+        and last.least <= line.most
+        for line in lines
     )
 
 

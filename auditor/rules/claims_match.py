@@ -5,7 +5,8 @@ logs stand beside it, of the script that is shipped.
 
 **How it is judged.** A claimed score of a seed must be one that a log of that seed prints; the
 headline must be the mean of the claimed seeds in one stage of their logs, or the score itself where
-there is one run. Equal means within one unit of the last decimal of the claim. FAIL, of strength
+there is one run. Equal means within one unit of the last decimal of the claim (zeros at its end do
+not count). FAIL, of strength
 `logged`, needs a claim that no stage of any log explains, not even a mean over some of them, and
 logs that reach a final score. A headline that is explained only in another way (the best seed, a
 mean over some logs) is INCONCLUSIVE, with the mean beside it. Claimed bytes are compared with the
@@ -90,6 +91,16 @@ def claimed_logs(logged: LoggedNumbers, claims: ClaimedNumbers | None) -> tuple[
     return tuple(ours) or logged.logs
 
 
+def shows_claim(log: RunLog, claims: ClaimedNumbers | None) -> bool:
+    """Whether a log may stand for its claim: it shows the claimed score, or no score of it is."""
+    if claims is None:
+        return True
+    score = claims.seed_val_bpb.get(str(log.seed))
+    if score is None and len(claims.seeds) <= 1 and not claims.seed_val_bpb:
+        score = claims.val_bpb
+    return score is None or _stage_with(score, log) is not None
+
+
 def _equal(claimed: float, seen: float) -> bool:
     """Whether a claim is what was seen, rounded or cut off at the decimals of the claim."""
     digits = repr(claimed).partition(".")[2]
@@ -162,10 +173,12 @@ def _headline(
     message = f"{claims.file} claims {claimed} bpb; the mean of {len(ours)} log(s) is {mean:.8f}"
     numbers = {"claimed_bpb": claimed, "logged_bpb": mean, "logs": [log.file for log in ours]}
     place = Location(file=ours[0].file, line=ours[0].final.line if ours[0].final else None)
-    other = _other_reading(claimed, claims, logged)
-    if other:
-        doubts.append(Finding(f"{message}, and {other}", place, numbers))
-    elif all(_finished(log) for log in ours) and abs(claimed - mean) > MATERIAL_BPB:
+    readings = _other_readings(claims, logged)
+    same = next((words for value, words in readings if _equal(claimed, value)), None)
+    nearest = min((abs(claimed - value) for value, _ in readings), default=math.inf)
+    if same:
+        doubts.append(Finding(f"{message}, and {claimed} is {same}", place, numbers))
+    elif all(_finished(log) for log in ours) and nearest > MATERIAL_BPB:
         wrong.append(Finding(f"{message}, and no stage of any log gives {claimed}", place, numbers))
     else:
         doubts.append(Finding(message, place, numbers))
@@ -181,21 +194,23 @@ def _means(logs: Sequence[RunLog]) -> list[float]:
     ]
 
 
-def _other_reading(claimed: float, claims: ClaimedNumbers, logged: LoggedNumbers) -> str | None:
-    """Another way in which the headline follows from the logs or from the claims a seed."""
-    for log in logged.logs:
-        score = _stage_with(claimed, log)
-        if score:
-            return f"{claimed} is the score of one log alone ({log.file}:{score.line})"
+def _other_readings(claims: ClaimedNumbers, logged: LoggedNumbers) -> list[tuple[float, str]]:
+    """Every other number that the headline may be, in words."""
+    readings = [
+        (score.val_bpb, f"the score of one log alone ({log.file}:{score.line})")
+        for log in logged.logs
+        for score in _stages(log)
+    ]
     logs = [log for log in logged.logs if log.final][:MAX_LOGS_IN_SUBSETS]
     for count in range(2, len(logs) + 1):
         for some in itertools.combinations(logs, count):
-            if any(_equal(claimed, mean) for mean in _means(some)):
-                return f"{claimed} is the mean of {', '.join(log.file for log in some)}"
+            names = ", ".join(log.file for log in some)
+            readings += [(mean, f"the mean of {names}") for mean in _means(some)]
     seeds = list(claims.seed_val_bpb.values())
-    if seeds and _equal(claimed, math.fsum(seeds) / len(seeds)):
-        return f"{claimed} is the mean of the scores claimed for {len(seeds)} seed(s)"
-    return None
+    if seeds:
+        mean = math.fsum(seeds) / len(seeds)
+        readings.append((mean, f"the mean of the scores claimed for {len(seeds)} seed(s)"))
+    return readings
 
 
 def _sizes(

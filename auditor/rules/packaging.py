@@ -8,8 +8,10 @@ runs and a training script that runs. Without them nobody can check a score.
 file of it must state scores as a run log does. FAIL means *incomplete*, not invalid: each missing
 thing is one finding, and adding it mends the submission.
 
-**How it can be wrong.** A log in a grammar that is not read here counts as missing. A script with
-another name among several Python files is not recognised, and is then reported as missing.
+A script under another name among several Python files is INCONCLUSIVE, not missing.
+
+**How it can be wrong.** A log that never says "bpb", or that has another ending than .log or .txt,
+counts as missing. Whether the script runs is not tried here.
 """
 
 from auditor.evidence import Evidence, PackageFiles
@@ -46,6 +48,13 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
         Finding(problem, Location(file=problem.split(":", 1)[0]), {"problem": problem})
         for problem in package.problems
     ]
+    if package.entry is None and package.scripts and len(findings) == 1:
+        return inconclusive(
+            "there is no train_gpt.py; which of the other scripts is the training script is not "
+            f"known: {', '.join(package.scripts)}",
+            findings,
+            Strength.SOURCE,
+        )
     if findings:
         return failed(Strength.SOURCE, findings, "the folder is incomplete")
     return passed(

@@ -1,0 +1,52 @@
+import pytest
+
+from auditor.inspect.source import read_sources
+from tests.auditor.inspect.records import submission
+
+
+def test_imports_are_followed_and_other_scripts_are_not():
+    files = {
+        "train_gpt.py": "import helper\nfrom lib import part\nopen('kernel.c')\n",
+        "helper.py": "x = 1\n",
+        "lib/part.py": "y = 2\n",
+        "kernel.c": "int main;",
+        "ablation.py": "z = 3\n",
+    }
+    sources = read_sources(submission(files))
+    assert [module.path for module in sources.modules] == [
+        "train_gpt.py",
+        "helper.py",
+        "lib/part.py",
+    ]
+    assert sources.unread == ("kernel.c: compiled code is not read",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"x = 1\0",
+        b"(" * 50_000,
+        b"x = " + b"-" * 50_000 + b"1",
+        b"x = " + b"+".join([b"1"] * 50_000),
+        b"x = " + b"a." * 20_000 + b"b",
+        b"def broken(:",
+        b"\xff\xfe\x00",
+        b"x = '" + b"a" * 300_000 + b"'",
+        b"if 1:\n" + b"".join(b" " * i + b"if 1:\n" for i in range(1, 150)) + b" " * 200 + b"pass",
+    ],
+    ids=["null", "brackets", "unary", "sum", "attributes", "syntax", "encoding", "line", "blocks"],
+)
+def test_hostile_source_is_unread_with_a_reason(text):
+    sources = read_sources(submission({"train_gpt.py": text}))
+    assert sources.modules == ()
+    assert sources.unread[0].startswith("train_gpt.py: ")
+
+
+def test_a_packed_script_is_unread():
+    text = "import lzma, base64\nexec(lzma.decompress(base64.b85decode('abc')))\n"
+    assert "packed" in read_sources(submission({"train_gpt.py": text})).unread[0]
+
+
+def test_evaluation_mode_of_a_model_is_no_packing():
+    text = "import zlib\nmodel.eval()\nzlib.decompress(blob)\n"
+    assert read_sources(submission({"train_gpt.py": text})).unread == ()

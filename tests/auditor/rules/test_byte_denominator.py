@@ -1,0 +1,72 @@
+import math
+
+import pytest
+
+from auditor.evidence import Evidence, StreamBytes
+from auditor.inspect import inspect
+from auditor.rules.byte_denominator import RULE
+from auditor.rulesets import DEFAULT
+from auditor.verdict import Outcome, Strength
+from tests.auditor.inspect.records import BYTES, TOKENS, honest, judge, log, submission
+
+
+def with_log(text: str) -> dict[str, str | bytes | None]:
+    return {p: f for p, f in honest().items() if not p.endswith(".log")} | {"train.log": text}
+
+
+def test_an_honest_record_divides_by_the_text():
+    answer = judge(RULE, honest())
+    assert (answer.outcome, answer.strength) == (Outcome.PASS, Strength.LOGGED)
+    assert "151.08 M" in (answer.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("size", "outcome"),
+    [
+        (151_070_001, Outcome.PASS),
+        (151_084_999, Outcome.PASS),
+        (152_000_000, Outcome.INCONCLUSIVE),  # may be a part of the split
+        (176_300_000, Outcome.FAIL),
+    ],
+)
+def test_the_bytes_that_the_score_implies(size, outcome):
+    assert judge(RULE, with_log(log(1.0, size=size))).outcome is outcome
+
+
+def test_the_finding_holds_both_counts():
+    (finding,) = judge(RULE, with_log(log(1.0, size=176_300_000))).findings
+    assert "176.30 M" in finding.message
+    assert "151.07" in finding.message
+
+
+def test_a_mixed_score_beside_the_loss_of_the_model_is_undecided():
+    loss = 1.15 * math.log(2) * BYTES / TOKENS
+    mixed = f"mixed_exact val_loss:{loss:.8f} val_bpb:0.98000000\n"
+    assert judge(RULE, with_log(log(1.12) + mixed)).outcome is Outcome.INCONCLUSIVE
+    alone = f"val_loader:x tokens:{TOKENS}\n{mixed}"
+    assert judge(RULE, with_log(alone)).outcome is Outcome.INCONCLUSIVE
+
+
+def test_an_unknown_split_is_undecided():
+    assert judge(RULE, with_log(log(1.12, tokens=9_662_464))).outcome is Outcome.INCONCLUSIVE
+
+
+def test_without_logs_nobody_could_look():
+    assert judge(RULE, with_log("no numbers")).outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("implied", "outcome"),
+    [(1_000_000.5, Outcome.PASS), (1_000_002.0, Outcome.FAIL), (999_998.0, Outcome.FAIL)],
+)
+def test_our_own_stream_is_stronger(implied, outcome):
+    evidence = Evidence()
+    evidence.add(StreamBytes(implied=implied, expected=1_000_000))
+    answer = RULE.check(evidence, DEFAULT)
+    assert (answer.outcome, answer.strength) == (outcome, Strength.RAN)
+
+
+def test_a_wrong_log_fails_beside_a_right_run():
+    evidence = inspect(submission(with_log(log(1.0, size=176_300_000))))
+    evidence.add(StreamBytes(implied=5.0, expected=5))
+    assert RULE.check(evidence, DEFAULT).outcome is Outcome.FAIL
