@@ -15,6 +15,7 @@ READERS = frozenset({"get", "gather", "index_select", "take", "take_along_dim", 
 MUTATORS = frozenset(
     {"append", "appendleft", "extend", "insert", "copy_", "add_", "masked_scatter_", "index_put_"}
 )
+ARRAY_LIBRARIES = frozenset({"np", "_np", "numpy", "torch", "F", "int", "math"})
 ARRAY_SHAPE = frozenset(
     {"shape", "size", "dtype", "device", "ndim", "numel", "len", "nbytes", "zeros", "ones", "empty",
      "zeros_like", "ones_like", "empty_like", "full", "full_like", "isinstance", "rand", "randint"}
@@ -28,6 +29,13 @@ def callee(call: ast.Call) -> str:
     if isinstance(function, ast.Attribute):
         return function.attr
     return function.id if isinstance(function, ast.Name) else ""
+
+
+def _is_array_library(function: ast.expr) -> bool:
+    """Whether a function is one of numpy or torch, which keep the elements of their arguments."""
+    while isinstance(function, ast.Attribute):
+        function = function.value
+    return isinstance(function, ast.Name) and function.id in ARRAY_LIBRARIES
 
 
 def is_range(node: ast.expr) -> bool:
@@ -201,7 +209,9 @@ class Expressions(ABC):
         known = self.functions.get(name, [])
         called = [f for f in known if (f.owner is not None) == method] or known
         if name == "__init__" or not 0 < len(called) <= 4:
-            return replace(everything, parts=())
+            # What is looked up for every token (its piece, its bytes) is no candidate any more.
+            vocab = everything.vocab and (base.vocab or _is_array_library(node.func))
+            return replace(everything, parts=(), vocab=vocab)
         return join([self._enter_call(function, node, args, keywords, env) for function in called])
 
     def _place(self, line: int) -> Place:

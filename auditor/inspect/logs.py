@@ -21,7 +21,7 @@ MAX_SCORES = 2_000
 _NUMBER = r"(\d{1,4}\.\d{3,17})(?![\d.eE])"
 _LOSS = re.compile(r"\bval_loss[:=]\s?" + _NUMBER)
 _BPB = re.compile(
-    r"(?:\b(?:val|mix|mixed|mixer|total|final)_bpb|\bBPB)"
+    r"\b((?:val|final|total|(?:\w{1,20}_)?mix(?:ed|er|ture)?|ppm|ngram|ttt|slot)_bpb|BPB)"
     r"(?:\s{1,3}\([^()]{1,20}\))?\s{0,3}[:= ]\s{0,12}" + _NUMBER
 )
 _TOTAL_BPB = re.compile(r"\b(\w{1,60}_total)\s{1,3}bpb[:=]\s?" + _NUMBER)
@@ -72,7 +72,7 @@ def read_log(path: str, text: str) -> RunLog:
         _size(line, sizes)
     if seed is None and (found := _SEED_IN_NAME.search(path)):
         seed = int(found[1])
-    code, model, total = (sizes.get(key) for key in ("code", "model", "total"))
+    code, model, total = (sizes.get(key) for key in ("code", "model", "artifact"))
     if model is None and code is not None and total is not None and total > code:
         model = total - code
     return RunLog(
@@ -82,7 +82,7 @@ def read_log(path: str, text: str) -> RunLog:
         scores=tuple(scores[-MAX_SCORES:]),
         code_bytes=code,
         model_bytes=model,
-        total_bytes=total,
+        total_bytes=sizes.get("raw total") if total is None else total,
     )
 
 
@@ -99,11 +99,10 @@ def _score(line_number: int, line: str) -> ScoreLine | None:
     if bpb is None or _PROGRESS.search(line):
         return None
     loss = _LOSS.search(line)
-    printed = [bpb[bpb.lastindex or 1]] + ([loss[1]] if loss else [])
+    printed = [bpb[2]] + ([loss[1]] if loss else [])
     if float(printed[0]) <= 0:
         return None
-    starts = [bpb.end(1) if bpb.re is _TOTAL_BPB else bpb.start()]
-    label = line[: min(starts + ([loss.start()] if loss else []))].strip(" \t:=|-")
+    label = line[: min(match.start() for match in (bpb, loss) if match)].strip(" \t:=|-") or bpb[1]
     step = _STEP.match(label)
     return ScoreLine(
         line=line_number,
@@ -122,11 +121,10 @@ def _size(line: str, sizes: dict[str, int]) -> None:
     elif found := _MODEL.match(line):
         sizes["model"] = _integer(found[2])
     elif found := _TOTAL.match(line):
-        # Without a container's name the line counts the raw model.
-        if found[1].strip() or "total" not in sizes:
-            sizes["total"] = _integer(found[2])
+        # Without a container's name the line mostly counts the raw model.
+        sizes["artifact" if found[1].strip() else "raw total"] = _integer(found[2])
     elif found := _ARTIFACT.match(line):
-        sizes["total"] = _integer(found[1])
+        sizes["artifact"] = _integer(found[1])
 
 
 def _integer(digits: str) -> int:

@@ -24,7 +24,7 @@ from auditor.inspect.values import (
     scored_elements,
 )
 
-MAX_CALL_DEPTH = 8
+MAX_CALL_DEPTH = 24
 MAX_VISITS = 6_000
 """Bodies entered in one analysis; more is a program written to be slow, and ends it."""
 

@@ -23,7 +23,7 @@ _NOT_TARGET = re.compile(
 )
 _CONTEXT = re.compile(
     r"x|xs|xb|x_\w+|\w*ctx\w*|\w*context\w*|hist\w*|history|prev\w*|prefix\w*|h|hsh|\w*hash\w*"
-    r"|inputs?|input_ids|window|past\w*"
+    r"|inputs?(?:_\w+)?|input_ids|window|past\w*"
 )
 _TOKENS = re.compile(r"t|tok|toks|tokens?|token_ids|\w+_tokens|tokens_\w+|ids|seq|stream|val|data")
 

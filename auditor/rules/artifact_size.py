@@ -66,7 +66,7 @@ class _Total:
     @property
     def small_code(self) -> int | None:
         """Code as the author may mean it: the smaller script that the log counted, or a copy."""
-        return min((n for n in (self.logged_code, self.packed) if n), default=None)
+        return min((n for n in (self.logged_code, self.packed) if n is not None), default=None)
 
     def fits_packed(self, limit: int) -> bool:
         """Whether it fits with less code than the shipped script."""

@@ -5,8 +5,9 @@ logs stand beside it, of the script that is shipped.
 
 **How it is judged.** A claimed score of a seed must be one that a log of that seed prints; the
 headline must be the mean of the claimed seeds in one stage of their logs, or the score itself where
-there is one run. Equal means within one unit of the last decimal of the claim (zeros at its end do
-not count). FAIL, of strength
+there is one run. A headline over seeds that are not named, or whose logs are missing, cannot be
+recomputed, and fails nobody. Equal means within one unit of the last decimal of the claim (zeros at
+its end do not count, and three decimals are the least). FAIL, of strength
 `logged`, needs a claim that no stage of any log explains, not even a mean over some of them, and
 logs that reach a final score. A headline that is explained only in another way (the best seed, a
 mean over some logs) is INCONCLUSIVE, with the mean beside it. Claimed bytes are compared with the
@@ -46,6 +47,8 @@ from auditor.verdict import (
 
 MAX_LOGS_IN_SUBSETS = 8
 """Means over some of the logs are tried up to so many logs (255 subsets)."""
+COARSEST_BPB = 1e-3
+"""A claim with fewer decimals matches no better than one with three."""
 MATERIAL_BPB = 5e-4
 """A smaller difference is a slip of the pen, not another result: seeds differ by as much."""
 
@@ -101,11 +104,20 @@ def shows_claim(log: RunLog, claims: ClaimedNumbers | None) -> bool:
     return score is None or _stage_with(score, log) is not None
 
 
+def _unit(claimed: float) -> float:
+    """One unit of the last decimal that a claim states."""
+    digits = repr(claimed).partition(".")[2]
+    return 1e-8 if "e" in digits else 10.0 ** -min(len(digits), 8)
+
+
 def _equal(claimed: float, seen: float) -> bool:
     """Whether a claim is what was seen, rounded or cut off at the decimals of the claim."""
-    digits = repr(claimed).partition(".")[2]
-    unit = 10.0 ** -min(len(digits), 8) if "e" not in digits else 1e-8
-    return abs(claimed - seen) <= max(unit, 1e-8) * (1 + 1e-6)
+    return abs(claimed - seen) <= min(_unit(claimed), COARSEST_BPB) * (1 + 1e-6)
+
+
+def _differs(claimed: float, seen: float) -> bool:
+    """Whether a claim cannot be meant to be what was seen."""
+    return abs(claimed - seen) > max(_unit(claimed), MATERIAL_BPB)
 
 
 def _stages(log: RunLog) -> list[ScoreLine]:
@@ -151,8 +163,10 @@ def _seeds(
                 Location(file=log.file, line=final.line, text=final.label),
                 {"seed": seed, "claimed_bpb": claimed, "logged_bpb": final.val_bpb},
             )
-            certain = _finished(log) and abs(final.val_bpb - claimed) > MATERIAL_BPB
-            anywhere = any(_stage_with(claimed, other) for other in logged.logs)
+            certain = _finished(log) and _differs(claimed, final.val_bpb)
+            anywhere = any(
+                _equal(claimed, score.val_bpb) for other in logged.logs for score in other.scores
+            )
             (wrong if certain and not anywhere else doubts).append(finding)
 
 
@@ -175,13 +189,22 @@ def _headline(
     place = Location(file=ours[0].file, line=ours[0].final.line if ours[0].final else None)
     readings = _other_readings(claims, logged)
     same = next((words for value, words in readings if _equal(claimed, value)), None)
-    nearest = min((abs(claimed - value) for value, _ in readings), default=math.inf)
     if same:
         doubts.append(Finding(f"{message}, and {claimed} is {same}", place, numbers))
-    elif all(_finished(log) for log in ours) and nearest > MATERIAL_BPB:
+    elif _complete(claims, ours) and all(_differs(claimed, value) for value, _ in readings):
         wrong.append(Finding(f"{message}, and no stage of any log gives {claimed}", place, numbers))
     else:
         doubts.append(Finding(message, place, numbers))
+
+
+def _complete(claims: ClaimedNumbers, logs: Sequence[RunLog]) -> bool:
+    """Whether the logs are of all claimed seeds, and each reaches a score after training."""
+    seeds = {str(log.seed) for log in logs}
+    return (
+        bool(claims.seeds)
+        and seeds.issuperset(claims.seeds)
+        and all(_finished(log) for log in logs)
+    )
 
 
 def _means(logs: Sequence[RunLog]) -> list[float]:
@@ -199,7 +222,7 @@ def _other_readings(claims: ClaimedNumbers, logged: LoggedNumbers) -> list[tuple
     readings = [
         (score.val_bpb, f"the score of one log alone ({log.file}:{score.line})")
         for log in logged.logs
-        for score in _stages(log)
+        for score in log.scores
     ]
     logs = [log for log in logged.logs if log.final][:MAX_LOGS_IN_SUBSETS]
     for count in range(2, len(logs) + 1):

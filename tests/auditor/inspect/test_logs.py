@@ -18,6 +18,17 @@ def test_the_raw_model_is_not_the_artifact():
     assert read_log("a.log", "Serialized model: 98000000 bytes\n").model_bytes is None
 
 
+def test_the_total_of_the_raw_model_gives_no_artifact():
+    text = "Code size: 100 bytes\nTotal submission size: 98000100 bytes\n"
+    seen = read_log("a.log", text)
+    assert (seen.model_bytes, seen.total_bytes) == (None, 98_000_100)
+
+
+def test_a_model_is_what_the_total_of_a_container_leaves():
+    text = "Code size: 100 bytes\nTotal submission size int8+zlib: 15000100 bytes\n"
+    assert read_log("a.log", text).model_bytes == 15_000_000
+
+
 def test_a_validation_between_training_steps_is_not_final_when_a_stage_follows_earlier():
     text = "final_exact val_loss:1.9 val_bpb:1.1200\nstep:9/9 val_loss:1.9000 val_bpb:1.3000\n"
     final = read_log("a.log", text).final
@@ -37,6 +48,7 @@ def test_a_log_that_ends_in_training_has_only_that_score():
         ("ppm_mixer val_bpb:0.97206308 eval_time:1ms", "ppm_mixer", 0.97206308),
         ("ttt:done val_loss=1.885984 val_bpb=1.116990 elapsed=5s", "ttt:done", 1.11699),
         ("ngram_pass2_total bpb:0.1315", "ngram_pass2_total", 0.1315),
+        ("ppm_mix_bpb:0.832925", "ppm_mix_bpb", 0.832925),
         ("Quantized BPB (no XSA): 1.027614", "Quantized", 1.027614),
         ("4000/20000 val_loss: 2.8912 val_bpb: 1.1193", "step:4000/20000", 1.1193),
     ],

@@ -43,6 +43,17 @@ def test_an_earlier_stage_may_be_claimed():
     assert judge(RULE, honest(submission_json='{"val_bpb": 1.15}')).outcome is Outcome.PASS
 
 
+def test_a_mean_over_seeds_without_logs_fails_nobody():
+    files = {p: f for p, f in honest().items() if p != "train_seed42.log"}
+    answer = judge(RULE, files | {"submission.json": claims(SCORES, 1.1001)})
+    assert answer.outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_validation_during_training_as_headline_is_undecided():
+    text = '{"val_bpb": 1.2, "seeds": [1337, 42, 2024]}'
+    assert judge(RULE, honest(submission_json=text)).outcome is Outcome.INCONCLUSIVE
+
+
 def test_one_run_and_one_number_are_fine():
     files = {p: f for p, f in honest().items() if not p.endswith(".log")}
     files |= {"submission.json": '{"val_bpb": 1.1203}', "train.log": log(1.12034567)}
