@@ -25,7 +25,7 @@ from auditor.errors import CannotMeasure
 from auditor.evidence import DataFlow, RunLog, TargetRead
 from auditor.inspect.calls import CallGraph
 from auditor.inspect.claims import read_claims
-from auditor.inspect.config import Launch, configuration, read_launch
+from auditor.inspect.config import UNKNOWN, Launch, configuration, read_launch
 from auditor.inspect.logs import read_logs
 from auditor.inspect.source import Module, read_sources
 from auditor.inspect.taint import Taint, TooLong
@@ -163,10 +163,13 @@ class _Reachability:
         return False, f"{why} under the README's run lines"
 
     def _configured(self, guard: Guard) -> bool:
-        """Whether a test speaks of the configuration, and not of the data alone."""
+        """Whether a test is open because of the configuration, and not of the data alone."""
+        config = self._graph.config
         for node in ast.walk(guard.test):
             name = getattr(node, "attr", getattr(node, "id", None))
-            if name in self._graph.config.names or name in ("environ", "getenv", "args"):
+            if name in ("environ", "getenv", "args"):
+                return True
+            if name in config.names and config.value(node, {}) is UNKNOWN:  # type: ignore[arg-type]  # a name
                 return True
         return False
 
