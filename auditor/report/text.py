@@ -97,9 +97,12 @@ class _Page:
         if known:
             self._heading("Figures")
             table = Table(box=None, show_header=False, pad_edge=False)
+            for justify in ("left", "right", "left"):
+                table.add_column(overflow="fold", justify=justify)
             for row in known:
-                value = Text(row.value, justify="right")
-                table.add_row(self._text(row.name), value, self._text(row.unit, "dim"))
+                table.add_row(
+                    self._text(row.name), self._text(row.value), self._text(row.unit, "dim")
+                )
             self._console.print(Padding(table, (0, 0, 0, 2), expand=False))
         recorded = figures.fact(document, "Timeline")
         if recorded is not None:

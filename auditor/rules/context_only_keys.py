@@ -56,7 +56,7 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     )
     return passed(
         Strength.SOURCE,
-        f"{flow.table_reads} table read(s) in {', '.join(flow.files)}: none that feeds a score has "
+        f"{flow.table_reads} table read(s) in {_counted(flow.files)}: none that feeds a score has "
         f"the token being predicted in its key{off}",
     )
 
@@ -69,6 +69,11 @@ def _finding(read: TargetRead) -> Finding:
         Location(file=read.file, line=read.line, text=read.text),
         {"key_line": read.key_line, "reached": read.reached},
     )
+
+
+def _counted(files: tuple[str, ...]) -> str:
+    """The entry by name, and how many files were followed with it."""
+    return files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} file(s) it imports"
 
 
 RULE = Rule(

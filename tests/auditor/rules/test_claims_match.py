@@ -70,6 +70,22 @@ def test_a_script_of_another_size_is_undecided_with_both_sizes():
     assert "94,143" in (answer.reason or "")
 
 
+@pytest.mark.parametrize(
+    ("helper_bytes", "outcome"), [(100, Outcome.PASS), (101, Outcome.INCONCLUSIVE)]
+)
+def test_a_log_may_count_the_helper_files_with_the_script(helper_bytes, outcome):
+    script = len(str(honest()["train_gpt.py"]).encode())
+    files = (
+        honest()
+        | {"helper.py": "#" * helper_bytes}
+        | {
+            f"train_seed{seed}.log": log(score, seed=seed, code=script + 100)
+            for seed, score in SCORES.items()
+        }
+    )
+    assert judge(RULE, files).outcome is outcome
+
+
 def test_a_run_that_never_finished_fails_nobody():
     text = log(1.12).split("final_int6")[0]
     files = {p: f for p, f in honest().items() if not p.endswith(".log")} | {"train.log": text}
