@@ -23,7 +23,13 @@ class Output(NamedTuple):
     """What a forward pass gives."""
 
     logits: Tensor  # BTV
-    hidden: Tensor  # BTD
+    hidden: Tensor  # BTD, after the final norm
+    gates: Tensor | None = None  # BTE, logits of the experts: expert 0 is the network itself
+
+    def charged(self, count: int) -> "Output":
+        """Return the last positions of each window, the ones that are charged."""
+        gates = None if self.gates is None else self.gates[:, -count:]
+        return Output(self.logits[:, -count:], self.hidden[:, -count:], gates)
 
 
 class Block(nn.Module):

@@ -11,7 +11,7 @@ from torch.nn import functional
 from reference_impl.config import Settings
 from reference_impl.model.attention import Attention, without_self
 from reference_impl.model.embeddings import SmearGate, bigram_ids
-from reference_impl.model.gpt import GPT, Block
+from reference_impl.model.gpt import GPT, Block, Output
 from reference_impl.model.mlp import MLP
 from reference_impl.model.rotary import rotary_tables, rotate
 
@@ -182,3 +182,16 @@ def test_the_same_seed_gives_the_same_model(settings: Settings) -> None:
     assert torch.equal(*logits)
     uniform = functional.log_softmax(logits[0], dim=-1)
     assert uniform.mean().item() == pytest.approx(-math.log(384), abs=0.1)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_charged_keeps_the_last_positions_of_every_part(gated: bool) -> None:
+    logits, hidden, gates = torch.randn(2, 6, 5), torch.randn(2, 6, 4), torch.randn(2, 6, 3)
+    charged = Output(logits, hidden, gates if gated else None).charged(2)
+    assert torch.equal(charged.logits, logits[:, 4:])
+    assert torch.equal(charged.hidden, hidden[:, 4:])
+    if gated:
+        assert charged.gates is not None
+        assert torch.equal(charged.gates, gates[:, 4:])
+    else:
+        assert charged.gates is None
