@@ -22,7 +22,7 @@ from reference_impl.config import Settings
 from reference_impl.device import mixed_precision
 from reference_impl.errors import TrainingError
 from reference_impl.mixture.entropy import SHARPEST_TEMPERATURE, temper
-from reference_impl.model.gpt import GPT, cross_entropy
+from reference_impl.model.gpt import GPT, Output, cross_entropy
 from reference_impl.runlog import RunLog
 from reference_impl.tokenizer import ByteTable
 
@@ -31,9 +31,9 @@ FIRST_CHUNKS_LOGGED, CHUNK_LOG_EVERY = 5, 10
 
 
 class Charger(Protocol):
-    """Turns logits into what each target is charged."""
+    """Turns what the model says into what each target is charged."""
 
-    def nats(self, logits_BTV: Tensor, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
+    def nats(self, output: Output, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
         """Return the nats of each target."""
         ...
 
@@ -49,12 +49,12 @@ class Mixer(Charger, Protocol):
 class NeuralOnly:
     """No mixture: the charge is the model's own."""
 
-    def nats(self, logits_BTV: Tensor, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
+    def nats(self, output: Output, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
         """Return the cross-entropy of each target."""
         del inputs_BL
-        targets = torch.from_numpy(targets_BT).to(logits_BTV.device)
+        targets = torch.from_numpy(targets_BT).to(output.logits.device)
         nats_T = functional.cross_entropy(
-            logits_BTV.flatten(0, 1), targets.flatten(), reduction="none"
+            output.logits.flatten(0, 1), targets.flatten(), reduction="none"
         )
         return nats_T.view(targets.shape)
 
@@ -169,14 +169,15 @@ def _batches(windows: list[Window], batch: int) -> Iterator[list[Window]]:
 def _nats(
     model: GPT, stream: Stream, group: list[Window], charger: Charger, *, tempered: bool
 ) -> Tensor:
-    length = group[0].stop - group[0].start
     charged = group[0].stop - group[0].first
     inputs_BL = np.stack([stream.array_T[w.start : w.stop] for w in group])
     targets_BT = np.stack([stream.array_T[w.first + 1 : w.stop + 1] for w in group])
     with mixed_precision(stream.device):
-        logits_BLV = model(torch.from_numpy(inputs_BL).to(stream.device)).logits
-    logits_BTV = logits_BLV[:, length - charged :]
-    return charger.nats(temper(logits_BTV) if tempered else logits_BTV, inputs_BL, targets_BT)
+        output: Output = model(torch.from_numpy(inputs_BL).to(stream.device))
+    output = output.charged(charged)
+    if tempered:
+        output = output._replace(logits=temper(output.logits))
+    return charger.nats(output, inputs_BL, targets_BT)
 
 
 def evaluate_sliding(model: GPT, stream: Stream, settings: Settings, log: RunLog) -> Score:

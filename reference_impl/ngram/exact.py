@@ -14,6 +14,7 @@ from torch import Tensor
 
 from reference_impl.config import Settings
 from reference_impl.mixture.entropy import MIN_CACHE_TOKENS, adaptive_weight, entropy_nats
+from reference_impl.model.gpt import Output
 
 MAX_ORDER = 7
 CONTEXT_TOKENS = MAX_ORDER - 1
@@ -134,11 +135,11 @@ class ExactMixer:
         """Let the cache count these tokens."""
         self.cache.update(tokens_T)
 
-    def nats(self, logits_BTV: Tensor, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
+    def nats(self, output: Output, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
         """Return minus the log of each target's share of the mixed distribution."""
-        B, T, V = logits_BTV.shape
+        B, T, V = output.logits.shape
         contexts_TC = contexts_of(inputs_BL, T).reshape(B * T, CONTEXT_TOKENS)
-        logits_TV = logits_BTV.reshape(B * T, V)
+        logits_TV = output.logits.reshape(B * T, V)
         targets_T = targets_BT.reshape(B * T)
         nats_T = np.empty(B * T)
         for first in range(0, B * T, MAX_ROWS):

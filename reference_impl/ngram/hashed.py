@@ -15,6 +15,7 @@ from torch import Tensor
 
 from reference_impl.config import Settings
 from reference_impl.mixture.entropy import MIN_CACHE_TOKENS, adaptive_weight, entropy_nats
+from reference_impl.model.gpt import Output
 
 ORDERS = (2, 3, 4, 5, 6, 7)
 FACTORS = (36313, 27191, 51647, 81929, 131071, 174763, 233017)
@@ -58,8 +59,9 @@ class HashedMixer:
             np.add.at(self.context_counts[order], context_keys, 1)
             np.add.at(self.full_counts[order], full_keys, 1)
 
-    def nats(self, logits_BTV: Tensor, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
+    def nats(self, output: Output, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
         """Return what each target is charged."""
+        logits_BTV = output.logits
         targets = torch.from_numpy(targets_BT).to(logits_BTV.device)
         log_probs_BTV = torch.log_softmax(logits_BTV, dim=-1)
         log_probs_BT = log_probs_BTV.gather(-1, targets[..., None])[..., 0].double().cpu()

@@ -24,7 +24,7 @@ from reference_impl.evaluate import (
     validate,
 )
 from reference_impl.mixture.entropy import temper
-from reference_impl.model.gpt import GPT
+from reference_impl.model.gpt import GPT, Output
 from reference_impl.ngram.exact import ExactMixer
 from reference_impl.ngram.hashed import HashedMixer
 from reference_impl.record import open_stream
@@ -57,9 +57,9 @@ class Witness:
 
     events: list[tuple[str, list[int]]] = field(default_factory=list)
 
-    def nats(self, logits_BTV: Tensor, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
+    def nats(self, output: Output, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
         self.events += [("charged", row) for row in targets_BT.tolist()]
-        return NeuralOnly().nats(logits_BTV, inputs_BL, targets_BT)
+        return NeuralOnly().nats(output, inputs_BL, targets_BT)
 
     def update(self, tokens_T: Ints) -> None:
         self.events.append(("counted", tokens_T.tolist()))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from reference_impl.config import Settings
 from reference_impl.mixture.entropy import adaptive_weight, entropy_nats
+from reference_impl.model.gpt import Output
 from reference_impl.ngram.exact import (
     CONTEXT_TOKENS,
     DISCOUNT,
@@ -138,7 +139,7 @@ def test_the_mixture_is_convex_and_sums_to_one(mixer: ExactMixer) -> None:
 def test_charges_over_all_targets_have_a_kraft_sum_of_one(mixer: ExactMixer) -> None:
     row = np.tile(random_stream(500, 64)[100:110], (64, 1))
     logits = torch.randn(1, 1, 64).expand(64, 1, 64)
-    nats = mixer.nats(logits, row, np.arange(64)[:, None])
+    nats = mixer.nats(Output(logits, logits), row, np.arange(64)[:, None])
     assert math.fsum((-nats).exp().flatten().tolist()) == pytest.approx(1, abs=TOLERANCE)
 
 
@@ -147,10 +148,10 @@ def test_rows_are_charged_alike_in_any_batch(
 ) -> None:
     inputs = random_stream(400, 64).reshape(10, 40)
     targets, logits = inputs[:, -4:], torch.randn(10, 4, 64)
-    whole = mixer.nats(logits, inputs, targets)
+    whole = mixer.nats(Output(logits, logits), inputs, targets)
     monkeypatch.setattr("reference_impl.ngram.exact.MAX_ROWS", 7)
     # The mixture weight follows the logits in 32-bit floats.
-    assert torch.allclose(mixer.nats(logits, inputs, targets), whole, atol=1e-6)
+    assert torch.allclose(mixer.nats(Output(logits, logits), inputs, targets), whole, atol=1e-6)
 
 
 def test_the_charge_is_the_model_alone_until_a_hundred_tokens() -> None:
@@ -158,6 +159,6 @@ def test_the_charge_is_the_model_alone_until_a_hundred_tokens() -> None:
     logits, row, target = torch.randn(1, 1, 64), np.full((1, 8), 3), np.array([[3]])
     alone = -torch.log_softmax(logits.double(), -1)[0, 0, 3].item()
     mixer.update(np.full(99, 3))
-    assert mixer.nats(logits, row, target).item() == pytest.approx(alone)
+    assert mixer.nats(Output(logits, logits), row, target).item() == pytest.approx(alone)
     mixer.update(np.array([3]))
-    assert mixer.nats(logits, row, target).item() < alone
+    assert mixer.nats(Output(logits, logits), row, target).item() < alone

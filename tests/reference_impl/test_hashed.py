@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from reference_impl.config import Settings
+from reference_impl.model.gpt import Output
 from reference_impl.ngram.hashed import ORDERS, HashedMixer, hashed_keys
 
 CONTEXT = [5, 17, 900, 33, 1023, 512]
@@ -70,9 +71,9 @@ def test_the_charge_is_the_model_alone_until_a_hundred_tokens() -> None:
     logits, row, target = torch.randn(1, 1, 16), np.array([[3, 3, 3]]), np.array([[3]])
     alone = -torch.log_softmax(logits, -1)[0, 0, 3].item()
     mixer.update(np.full(99, 3))
-    assert mixer.nats(logits, row, target).item() == pytest.approx(alone, abs=1e-6)
+    assert mixer.nats(Output(logits, logits), row, target).item() == pytest.approx(alone, abs=1e-6)
     mixer.update(np.array([3]))
-    assert mixer.nats(logits, row, target).item() < alone
+    assert mixer.nats(Output(logits, logits), row, target).item() < alone
 
 
 def test_the_mixture_is_weighted_by_entropy() -> None:
@@ -80,7 +81,9 @@ def test_the_mixture_is_weighted_by_entropy() -> None:
     mixer.update(np.full(200, 3))
     row, uniform = np.array([[3, 3, 3]]), torch.zeros(1, 1, 1024)
     weight = 0.05 + 0.55 / (1 + math.exp(-2 * (math.log(1024) - 4)))
-    charged = [mixer.nats(uniform, row, np.array([[token]])).item() for token in (3, 4)]
+    charged = [
+        mixer.nats(Output(uniform, uniform), row, np.array([[token]])).item() for token in (3, 4)
+    ]
     assert charged[0] == pytest.approx(-math.log((1 - weight) / 1024 + weight))
     assert charged[1] == pytest.approx(-math.log((1 - weight) / 1024))
 
@@ -93,7 +96,7 @@ def test_full_buckets_charge_less_than_any_distribution_could() -> None:
     logits = torch.zeros(256, 1, 256)
     row[:] = row[0]
     every_target = np.arange(256)[:, None]
-    kraft_sum = (-mixer.nats(logits, row, every_target)).exp().sum().item()
+    kraft_sum = (-mixer.nats(Output(logits, logits), row, every_target)).exp().sum().item()
     assert kraft_sum > 50
 
 
