@@ -19,11 +19,23 @@ MAY_BE_ZERO = {
     "scalar_lr",
     "weight_decay",
     "ema_decay",
+    "train_reserve_seconds",
+    "muon_momentum_warmup_steps",
+    "late_qat_threshold",
+    "late_qat_min_step",
+    "soft_round_qat",
+    "crown_q_lambda",
+    "swa_every",
+    "compile",
     "val_loss_every",
     "fp16_max_numel",
     "ttt_lr",
     "ttt_epochs",
+    "mixture_loss_weight",
+    "complement_alpha",
 }
+# Whose rules the hashed n-grams follow, and the longest n-gram that its factors suffice for.
+HASHES = {"pr779": 20, "pr940": 7}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +63,7 @@ class Settings:
     warmup_steps: int = 20
     warmdown_iters: int = 3500
     max_wallclock_seconds: float = 600.0  # 0 trains for all iterations, however long that takes
+    train_reserve_seconds: float = 18.0  # of the cap, kept for what follows training
     train_seq_len: int = 2048
     train_batch_tokens: int = 786_432
     grad_accum_steps: int = 8
@@ -60,6 +73,13 @@ class Settings:
     weight_decay: float = 0.04
     grad_clip_norm: float = 0.3
     ema_decay: float = 0.997
+    muon_momentum_warmup_steps: int = 1500
+    late_qat_threshold: float = 0.0  # rate scale below which weights train as int5; 0 never
+    late_qat_min_step: int = 0
+    soft_round_qat: int = 0  # 1 rounds softly, and harder towards the end
+    crown_q_lambda: float = 0.0  # weight of the rounding-error penalty while weights train as int5
+    swa_every: int = 0  # steps between the snapshots that some records announce; 0 announces none
+    compile: int = 0  # 1 compiles the forward pass on a GPU
     val_loss_every: int = 4000
     train_log_every: int = 500
 
@@ -69,6 +89,10 @@ class Settings:
     eval_stride: int = 64
     eval_batch_seqs: int = 32
     ngram_buckets: int = 4_194_304
+    ngram_max_order: int = 7
+    ngram_hash: str = "pr779"
+    mixture_loss_weight: float = 0.0  # of the gated mixture's nats in the training loss
+    complement_alpha: float = 0.0  # what a token that n-grams know loses of its training weight
     ttt_chunk_tokens: int = 1_048_576
     ttt_lr: float = 3e-5
     ttt_epochs: int = 1
@@ -108,10 +132,27 @@ class Settings:
             )
         if self.ngram_buckets & (self.ngram_buckets - 1):
             raise SettingsError(f"NGRAM_BUCKETS must be a power of two, got {self.ngram_buckets}")
+        if self.ngram_hash not in HASHES:
+            raise SettingsError(
+                f"NGRAM_HASH must be one of {', '.join(HASHES)}, got {self.ngram_hash!r}"
+            )
+        longest = HASHES[self.ngram_hash]
+        if not 2 <= self.ngram_max_order <= longest:
+            raise SettingsError(
+                f"NGRAM_MAX_ORDER must be 2 to {longest} with {self.ngram_hash}'s factors, "
+                f"got {self.ngram_max_order}"
+            )
+        if self.complement_alpha > 1:
+            raise SettingsError(f"COMPLEMENT_ALPHA must be at most 1, got {self.complement_alpha}")
         if self.eval_stride > self.eval_seq_len:
             raise SettingsError(
                 f"EVAL_STRIDE must be at most EVAL_SEQ_LEN, got {self.eval_stride} and "
                 f"{self.eval_seq_len}"
+            )
+        if 0 < self.max_wallclock_seconds <= self.train_reserve_seconds:
+            raise SettingsError(
+                f"MAX_WALLCLOCK_SECONDS must be more than TRAIN_RESERVE_SECONDS, got "
+                f"{self.max_wallclock_seconds} and {self.train_reserve_seconds}"
             )
         if self.ema_decay >= 1:
             raise SettingsError(f"EMA_DECAY must be below 1, got {self.ema_decay}")
