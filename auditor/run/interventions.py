@@ -138,7 +138,7 @@ def _run(
         stage=found[-1],
         earlier=tuple(found[:-1]),
         charged=charges(record, found[-1], aligner),
-        overrides=(*read, *record.scaled),
+        overrides=(*read, *record.scaled, *(f"stand-in: {name}" for name in record.stand_ins)),
     )
 
 

@@ -103,6 +103,8 @@ class Record:
     scaled: list[str] = field(default_factory=list)
     asked: set[str] = field(default_factory=set)
     """Environment variables that the submission asked for."""
+    stand_ins: list[str] = field(default_factory=list)
+    """What stood in for CUDA and its packages."""
 
 
 def read_record(lines: Iterable[bytes]) -> Record:
@@ -154,6 +156,9 @@ def _add(record: Record, event: dict[str, object]) -> None:
         names = event["names"]
         assert isinstance(names, list)
         record.asked.update(map(str, names))
+        stand_ins = event["stand_ins"]
+        assert isinstance(stand_ins, list)
+        record.stand_ins.extend(map(str, stand_ins))
     else:
         raise ValueError(f"unknown event {kind!r}")
 

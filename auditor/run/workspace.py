@@ -87,7 +87,7 @@ def lay_out(root: Path, submission: Submission, stream: Stream, train: Stream) -
     seen = "{workspace}/data"
     settings = {"VOCAB_SIZE": str(VOCAB_SIZE), "SEED": "1337", **SMALL}
     fixed = {
-        "PATH": "/usr/bin:/bin",
+        "PATH": "{workspace}/programs:/usr/bin:/bin",
         "HOME": "/tmp",
         "DATA_PATH": seen,
         "TOKENIZER_PATH": f"{seen}/{tokenizer.name}",

@@ -12,7 +12,7 @@ import types
 import numpy as np
 import torch
 
-from . import scaling, watch
+from . import scaling, stand_ins, watch
 from .channel import Channel
 
 
@@ -42,11 +42,16 @@ def main() -> None:
     module = types.ModuleType("__main__")
     module.__file__ = script
     sys.modules["__main__"] = module
+    used: set[str] = set()
+    stand_ins.programs(os.environ["PATH"].split(":")[0])
+    device = stand_ins.install(used.add)
     mode = watch.install(channel, vocab_size)
     try:
         exec(code, module.__dict__)
     finally:
-        channel.send("environment", names=sorted(asked))
+        if device is not None:
+            device.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # as above
+        channel.send("environment", names=sorted(asked), stand_ins=sorted(used))
         mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         channel.close()
 
