@@ -41,8 +41,11 @@ class Charger(Protocol):
 class Mixer(Charger, Protocol):
     """A charger that also counts what it has seen."""
 
-    def update(self, tokens_T: Ints) -> None:
-        """Count tokens that have been charged."""
+    def update(self, tokens_T: Ints, counted: int | None = None) -> None:
+        """Count the n-grams that end in the last `counted` tokens, or in any of them.
+
+        All tokens have been charged, and they come in the order of the stream.
+        """
         ...
 
 

@@ -131,9 +131,9 @@ class ExactMixer:
         """Start with an empty cache."""
         self.cache = ExactCache(settings.vocab_size)
 
-    def update(self, tokens_T: Ints) -> None:
-        """Let the cache count these tokens."""
-        self.cache.update(tokens_T)
+    def update(self, tokens_T: Ints, counted: int | None = None) -> None:
+        """Let the cache count the last `counted` tokens, or all; it knows what stood before."""
+        self.cache.update(tokens_T if counted is None else tokens_T[len(tokens_T) - counted :])
 
     def nats(self, output: Output, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
         """Return minus the log of each target's share of the mixed distribution."""

@@ -47,15 +47,17 @@ class HashedMixer:
         self.context_counts = {n: np.zeros(self.buckets, dtype=np.uint32) for n in ORDERS}
         self.full_counts = {n: np.zeros(self.buckets, dtype=np.uint32) for n in ORDERS}
 
-    def update(self, tokens_T: Ints) -> None:
-        """Count the n-grams that lie within these tokens."""
-        self.total += len(tokens_T)
+    def update(self, tokens_T: Ints, counted: int | None = None) -> None:
+        """Count the n-grams within these tokens that end in the last `counted` of them, or any."""
+        counted = len(tokens_T) if counted is None else counted
+        self.total += counted
         for order in ORDERS:
-            grams = len(tokens_T) - order + 1
+            grams = min(counted, len(tokens_T) - order + 1)
             if grams <= 0:
                 continue
-            context = [tokens_T[back : back + grams] for back in range(order - 1)]
-            context_keys, full_keys = hashed_keys(context, tokens_T[order - 1 :], self.buckets)
+            within_T = tokens_T[len(tokens_T) - grams - order + 1 :]
+            context = [within_T[back : back + grams] for back in range(order - 1)]
+            context_keys, full_keys = hashed_keys(context, within_T[order - 1 :], self.buckets)
             np.add.at(self.context_counts[order], context_keys, 1)
             np.add.at(self.full_counts[order], full_keys, 1)
 

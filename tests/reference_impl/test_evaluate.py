@@ -61,7 +61,8 @@ class Witness:
         self.events += [("charged", row) for row in targets_BT.tolist()]
         return NeuralOnly().nats(output, inputs_BL, targets_BT)
 
-    def update(self, tokens_T: Ints) -> None:
+    def update(self, tokens_T: Ints, counted: int | None = None) -> None:
+        tokens_T = tokens_T if counted is None else tokens_T[len(tokens_T) - counted :]
         self.events.append(("counted", tokens_T.tolist()))
 
 
