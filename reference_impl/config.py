@@ -8,9 +8,13 @@ from reference_impl.errors import SettingsError
 
 # The challenge's scripts spell this one in two ways; the later one wins when both are set.
 ALIASES = {"embed_lr": ("TIED_EMBED_LR", "EMBED_LR")}
+# 0 and 1 as the challenge's scripts have them, False and True as Python prints them.
+SWITCH = {"0": False, "1": True, "False": False, "True": True}
 MAY_BE_ZERO = {
     "seed",
     "val_tokens",
+    "leaky_slope",
+    "value_embed_layers",
     "iterations",
     "warmup_steps",
     "max_wallclock_seconds",
@@ -31,34 +35,51 @@ MAY_BE_ZERO = {
     "fp16_max_numel",
     "ttt_lr",
     "ttt_epochs",
+    "ttt_blocks",
     "mixture_loss_weight",
     "complement_alpha",
 }
 # Whose rules the hashed n-grams follow, and the longest n-gram that its factors suffice for.
 HASHES = {"pr779": 20, "pr940": 7}
+CHOICES = {
+    "eval_before": ("sliding", "roundtrip", "none"),
+    "cache_update": ("chunk_inputs", "chunk_targets", "window"),
+    "ttt_weights": ("queries", "late_blocks"),
+    "ttt_optimizer": ("adamw", "sgd"),
+    "ttt_schedule": ("cosine", "constant"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """One run; the environment variable of a field is its name in capitals."""
 
+    # data
     data_path: str = "./data/datasets/fineweb10B_sp1024"
     tokenizer_path: str = "./data/tokenizers/fineweb_1024_bpe.model"
     vocab_size: int = 1024
     val_tokens: int = 0  # 0 scores the whole validation split
     seed: int = 1337
 
+    # model/
     num_layers: int = 11
     model_dim: int = 512
     num_heads: int = 8
     num_kv_heads: int = 8
     mlp_mult: float = 3.5
+    leaky_slope: float = 0.5
     bigram_vocab_size: int = 6144
     bigram_dim: int = 128
+    value_embed_layers: int = 2  # so many layers from the last one; 0 is none
+    value_embed_dim: int = 128
+    value_residual: bool = False
+    gated_attention: bool = False
+    expert_gate: bool = False  # weights the network against the n-gram orders 2 to ngram_max_order
     rope_dims: int = 16
     qk_gain_init: float = 1.5
     logit_softcap: float = 30.0
 
+    # train.py and optim/
     iterations: int = 20_000
     warmup_steps: int = 20
     warmdown_iters: int = 3500
@@ -83,28 +104,55 @@ class Settings:
     val_loss_every: int = 4000
     train_log_every: int = 500
 
+    # quantize/
     fp16_max_numel: int = 65_536  # tensors up to this size are stored as 16-bit floats
 
+    # evaluate.py
     eval_seq_len: int = 2048
     eval_stride: int = 64
     eval_batch_seqs: int = 32
+    eval_before: str = "sliding"  # the stage before the score: sliding, roundtrip or none
+    eval_temperature: float = 0.98  # of the model's surest rows where a mixer reads them; 1 is off
+    cache_update: str = "chunk_inputs"  # what is counted: chunk_inputs, chunk_targets, window
+    check_distributions: bool = False  # asserts that each mixed distribution sums to one
+
+    # ngram/ and mixture/
     ngram_buckets: int = 4_194_304
     ngram_max_order: int = 7
     ngram_hash: str = "pr779"
     mixture_loss_weight: float = 0.0  # of the gated mixture's nats in the training loss
     complement_alpha: float = 0.0  # what a token that n-grams know loses of its training weight
+
+    # adapt.py
     ttt_chunk_tokens: int = 1_048_576
     ttt_lr: float = 3e-5
     ttt_epochs: int = 1
     ttt_batch_seqs: int = 32
+    ttt_weights: str = "queries"  # queries of the last TTT_BLOCKS and all scales; or late_blocks
+    ttt_blocks: int = 1  # how many last blocks' queries adapt, or how many first blocks do not
+    ttt_optimizer: str = "adamw"  # or sgd
+    ttt_schedule: str = "cosine"  # over the chunks; or constant
+    ttt_last_chunk: bool = False  # whether the last chunk teaches, though nothing follows it
+    ttt_byte_weighted: bool = True  # whether a token's loss counts by its bytes
 
     def __post_init__(self) -> None:
         """Refuse values that could only fail later, and less clearly."""
         for name, value in self.as_dict().items():
-            if isinstance(value, str) or value > 0 or (value == 0 and name in MAY_BE_ZERO):
+            if isinstance(value, (str, bool)) or value > 0 or (value == 0 and name in MAY_BE_ZERO):
                 continue
             wanted = "not be negative" if name in MAY_BE_ZERO else "be positive"
             raise SettingsError(f"{name.upper()} must {wanted}, got {value}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise SettingsError(
+                    f"{name.upper()} must be one of {', '.join(choices)}, "
+                    f"got {getattr(self, name)!r}"
+                )
+        if self.ttt_blocks > self.num_layers:
+            raise SettingsError(
+                f"TTT_BLOCKS must be at most NUM_LAYERS, got {self.ttt_blocks} and "
+                f"{self.num_layers}"
+            )
         self._check_shapes()
 
     def _check_shapes(self) -> None:
@@ -129,6 +177,11 @@ class Settings:
         if self.bigram_vocab_size < 2:
             raise SettingsError(
                 f"BIGRAM_VOCAB_SIZE must be at least 2, got {self.bigram_vocab_size}"
+            )
+        if self.value_embed_layers > self.num_layers:
+            raise SettingsError(
+                f"VALUE_EMBED_LAYERS must be at most NUM_LAYERS, got {self.value_embed_layers} and "
+                f"{self.num_layers}"
             )
         if self.ngram_buckets & (self.ngram_buckets - 1):
             raise SettingsError(f"NGRAM_BUCKETS must be a power of two, got {self.ngram_buckets}")
@@ -165,7 +218,17 @@ class Settings:
     @property
     def head_rope_dims(self) -> int:
         """Dimensions of each head that carry the rotary position."""
-        return min(self.rope_dims, self.model_dim // self.num_heads)
+        return min(self.rope_dims, self.head_dim)
+
+    @property
+    def head_dim(self) -> int:
+        """Width of each attention head."""
+        return self.model_dim // self.num_heads
+
+    @property
+    def experts(self) -> int:
+        """What the expert gate chooses from: the network and each n-gram order from 2."""
+        return self.ngram_max_order
 
     @property
     def longest_window(self) -> int:
@@ -192,6 +255,10 @@ def from_environment(defaults: Settings, environment: Mapping[str, str] | None =
 def _parse(variable: str, text: str, kind: type) -> str | int | float:
     if kind is str:
         return text
+    if kind is bool:
+        if text not in SWITCH:
+            raise SettingsError(f"{variable} must be 0 or 1, got {text!r}")
+        return SWITCH[text]
     try:
         return int(text) if kind is int else float(text)
     except ValueError:

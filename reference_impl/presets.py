@@ -14,6 +14,7 @@ TINY = Settings(
     mlp_mult=2.0,
     bigram_vocab_size=1024,
     bigram_dim=32,
+    value_embed_dim=32,
     iterations=360,
     warmup_steps=0,
     warmdown_iters=180,

@@ -52,6 +52,7 @@ def settings(corpus: Path) -> Settings:
         mlp_mult=2.0,
         bigram_vocab_size=64,
         bigram_dim=8,
+        value_embed_dim=8,
         iterations=3,
         warmup_steps=1,
         warmdown_iters=2,

@@ -41,9 +41,10 @@ def test_only_the_last_queries_and_the_scales_learn(
     adapter = Adapter(model, settings, chunks=4)
     adapter.learn(0, stream.tokens_T[:129], stream.table)
     scales = {f"blocks.{i}.{part}_scale" for i in range(3) for part in ("attn", "mlp")}
+    scales |= {f"value_embedding.{part}" for part in ("scale", "layer_scales.0", "layer_scales.1")}
     learned = {"blocks.2.attention.query.weight", "bigram.scale", *scales}
     assert changed_weights(model, before) == learned
-    assert adapter.unfrozen == 32 * 32 + 1 + 6 * 32
+    assert adapter.unfrozen == 32 * 32 + 1 + 3 + 6 * 32
     assert adapter.unfrozen + adapter.frozen == sum(p.numel() for p in model.parameters())
 
 
