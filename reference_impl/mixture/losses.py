@@ -1,0 +1,55 @@
+"""What a gated record minimises: cross-entropy, the mixture's nats, and how tokens are weighted.
+
+Shapes: B sequences, T positions, N n-gram orders, E experts, V vocabulary.
+"""
+
+from torch import Tensor
+from torch.nn import functional
+
+from reference_impl.config import Settings
+from reference_impl.errors import TrainingError
+from reference_impl.mixture.gate import Lookup, mixture_nats
+from reference_impl.model.gpt import Output
+
+KNOWN_FROM = 0.3  # below this probability the n-grams do not know a token
+SMALLEST_WEIGHT = 0.05
+
+
+def training_loss(
+    output: Output, targets_BT: Tensor, lookup: Lookup | None, settings: Settings
+) -> Tensor:
+    """Return the mean loss; without a look-up, as in warm-up, it is the cross-entropy alone.
+
+    The gradient reaches the gate, the layers below it and, through the network's own probability,
+    the logits. Counts have none.
+    """
+    nats_T = functional.cross_entropy(
+        output.logits.flatten(0, 1), targets_BT.flatten(), reduction="none"
+    )
+    nats_BT = nats_T.view(targets_BT.shape)
+    if lookup is None:
+        return nats_BT.mean()
+    lookup = lookup.to(nats_BT)
+    loss = nats_BT
+    if settings.complement_alpha:
+        unknown = 1 / output.logits.shape[-1]
+        loss = loss * complement_weights(lookup, unknown, settings.complement_alpha)
+    if not settings.mixture_loss_weight:
+        return loss.mean()
+    if output.gates is None or output.gates.shape[-1] != 1 + lookup.probs.shape[-1]:
+        got = 0 if output.gates is None else output.gates.shape[-1]
+        raise TrainingError(
+            f"a mixture of the network and {lookup.probs.shape[-1]} n-gram orders needs "
+            f"{1 + lookup.probs.shape[-1]} gates, got {got}"
+        )
+    mixed_BT = mixture_nats(output.gates.to(nats_BT), (-nats_BT).exp(), lookup)
+    # The mean is over tokens, not over their weights, as in the record.
+    return loss.mean() + settings.mixture_loss_weight * mixed_BT.mean()
+
+
+def complement_weights(lookup: Lookup, unknown: float, strength: float) -> Tensor:
+    """Return the weight of each token: the better n-grams know it, the less it is learned."""
+    best_BT, _ = lookup.backed_off(unknown)
+    known_BT = ((best_BT - KNOWN_FROM) / (1 - KNOWN_FROM)).clamp(0, 1)
+    weight_BT: Tensor = (1 - strength * known_BT).clamp(min=SMALLEST_WEIGHT)
+    return weight_BT.detach()
