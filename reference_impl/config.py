@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
 from reference_impl.errors import SettingsError
+from reference_impl.quantize.schemes import SCHEMES
 
 # The challenge's scripts spell this one in two ways; the later one wins when both are set.
 ALIASES = {"embed_lr": ("TIED_EMBED_LR", "EMBED_LR")}
@@ -42,6 +43,7 @@ MAY_BE_ZERO = {
 # Whose rules the hashed n-grams follow, and the longest n-gram that its factors suffice for.
 HASHES = {"pr779": 20, "pr940": 7}
 CHOICES = {
+    "quantization": tuple(SCHEMES),
     "eval_before": ("sliding", "roundtrip", "none"),
     "cache_update": ("chunk_inputs", "chunk_targets", "window"),
     "ttt_weights": ("queries", "late_blocks"),
@@ -105,6 +107,7 @@ class Settings:
     train_log_every: int = 500
 
     # quantize/
+    quantization: str = "int6"  # one of the schemes in quantize/schemes.py
     fp16_max_numel: int = 65_536  # tensors up to this size are stored as 16-bit floats
 
     # evaluate.py
