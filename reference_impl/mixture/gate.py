@@ -13,6 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from reference_impl.errors import TrainingError
+from reference_impl.model.gpt import Output
+
 NEURAL_FLOOR = 0.05
 IMPOSSIBLE_LOGIT = -1e9  # its share is zero to the last digit, and unlike -inf it has a gradient
 MIN_COUNT = 2  # a context seen once says little about what follows it
@@ -52,3 +55,14 @@ def mixture_nats(gates_BTE: Tensor, neural_BT: Tensor, lookup: Lookup) -> Tensor
     expert_BTE = torch.cat([neural_BT[..., None], lookup.probs], dim=-1)
     mixed_BT = (expert_weights(gates_BTE, lookup.valid) * expert_BTE).sum(dim=-1)
     return -mixed_BT.clamp(min=SMALLEST_PROBABILITY).log()
+
+
+def gates_for(output: Output, orders: int) -> Tensor:
+    """Return the gates of a model that was made for this many n-gram orders."""
+    experts = 0 if output.gates is None else output.gates.shape[-1]
+    if output.gates is None or experts != 1 + orders:
+        raise TrainingError(
+            f"a mixture of the network and {orders} n-gram orders needs {1 + orders} gates, "
+            f"got {experts}"
+        )
+    return output.gates

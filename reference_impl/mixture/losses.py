@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reference_impl.config import Settings
-from reference_impl.errors import TrainingError
-from reference_impl.mixture.gate import Lookup, mixture_nats
+from reference_impl.mixture.gate import Lookup, gates_for, mixture_nats
 from reference_impl.model.gpt import Output
 
 KNOWN_FROM = 0.3  # below this probability the n-grams do not know a token
@@ -36,13 +35,8 @@ def training_loss(
         loss = loss * complement_weights(lookup, unknown, settings.complement_alpha)
     if not settings.mixture_loss_weight:
         return loss.mean()
-    if output.gates is None or output.gates.shape[-1] != 1 + lookup.probs.shape[-1]:
-        got = 0 if output.gates is None else output.gates.shape[-1]
-        raise TrainingError(
-            f"a mixture of the network and {lookup.probs.shape[-1]} n-gram orders needs "
-            f"{1 + lookup.probs.shape[-1]} gates, got {got}"
-        )
-    mixed_BT = mixture_nats(output.gates.to(nats_BT), (-nats_BT).exp(), lookup)
+    gates_BTE = gates_for(output, lookup.probs.shape[-1]).to(nats_BT)
+    mixed_BT = mixture_nats(gates_BTE, (-nats_BT).exp(), lookup)
     # The mean is over tokens, not over their weights, as in the record.
     return loss.mean() + settings.mixture_loss_weight * mixed_BT.mean()
 
