@@ -10,10 +10,15 @@ BASE = 10_000.0
 REFERENCE_TOKENS = 1024  # longer windows stretch the base, so that far positions stay in range
 
 
+def rope_base(length: int, rope_dims: int) -> float:
+    """Return the base of the frequencies for windows of that length."""
+    stretch = max(1.0, length / REFERENCE_TOKENS)
+    return float(BASE * stretch ** (rope_dims / (rope_dims - 2)))
+
+
 def rotary_tables(length: int, rope_dims: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return cos_TR and sin_TR for positions 0 to length - 1."""
-    stretch = max(1.0, length / REFERENCE_TOKENS)
-    base = BASE * stretch ** (rope_dims / (rope_dims - 2))
+    base = rope_base(length, rope_dims)
     frequency_R = base ** (-torch.arange(0, rope_dims, 2, device=device).float() / rope_dims)
     angle_TR = torch.arange(length, device=device).float()[:, None] * frequency_R
     return angle_TR.cos(), angle_TR.sin()

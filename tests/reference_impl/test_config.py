@@ -4,7 +4,6 @@ import pytest
 
 from reference_impl.config import Settings, from_environment
 from reference_impl.errors import SettingsError
-from reference_impl.presets import PRESETS, preset
 
 
 def test_the_environment_replaces_defaults_of_each_type() -> None:
@@ -12,6 +11,12 @@ def test_the_environment_replaces_defaults_of_each_type() -> None:
         Settings(), {"DATA_PATH": "x", "ITERATIONS": "7", "MLP_MULT": "2", "EVAL_STRIDE": "32"}
     )
     assert changed == replace(Settings(), data_path="x", iterations=7, mlp_mult=2.0, eval_stride=32)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", True), ("0", False), ("True", True)])
+def test_a_switch_is_read_as_the_scripts_write_it(text: str, value: bool) -> None:
+    defaults = Settings(gated_attention=not value)
+    assert from_environment(defaults, {"GATED_ATTENTION": text}).gated_attention is value
 
 
 def test_both_names_of_the_embedding_rate_work() -> None:
@@ -46,6 +51,8 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
         ("ROPE_DIMS", "5", "even and at least 4, got 5"),
         ("VOCAB_SIZE", "65537", "VOCAB_SIZE must be at most 65536"),
         ("BIGRAM_VOCAB_SIZE", "1", "BIGRAM_VOCAB_SIZE must be at least 2, got 1"),
+        ("VALUE_EMBED_LAYERS", "12", "must be at most NUM_LAYERS, got 12 and 11"),
+        ("GATED_ATTENTION", "yes", "GATED_ATTENTION must be 0 or 1, got 'yes'"),
         ("EMA_DECAY", "1", "EMA_DECAY must be below 1, got 1.0"),
         ("TRAIN_BATCH_TOKENS", "1000", "multiple of TRAIN_SEQ_LEN x GRAD_ACCUM_STEPS, got 1000"),
     ],
@@ -53,28 +60,3 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
 def test_a_setting_that_cannot_work_is_named(variable: str, text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         from_environment(Settings(), {variable: text})
-
-
-def test_the_full_size_preset_has_the_published_numbers() -> None:
-    full = preset("pr779")
-    assert (full.num_layers, full.model_dim, full.num_heads, full.num_kv_heads) == (11, 512, 8, 8)
-    assert (full.train_batch_tokens, full.train_seq_len, full.eval_stride) == (786_432, 2048, 64)
-    assert (full.ngram_buckets, full.ttt_chunk_tokens) == (2**22, 2**20)
-    assert (full.embed_lr, full.matrix_lr, full.scalar_lr, full.ttt_lr) == (
-        0.035,
-        0.025,
-        0.025,
-        3e-5,
-    )
-
-
-def test_the_tiny_preset_fills_its_buckets_as_the_record_did() -> None:
-    published = 62_021_632 / PRESETS["pr779"].ngram_buckets
-    tiny = PRESETS["tiny"]
-    assert tiny.val_tokens / tiny.ngram_buckets == pytest.approx(published, rel=0.02)
-    assert 55 <= tiny.val_tokens / tiny.ttt_chunk_tokens <= 65
-
-
-def test_an_unknown_preset_is_refused() -> None:
-    with pytest.raises(SettingsError, match="unknown preset 'huge', expected one of pr779, tiny"):
-        preset("huge")

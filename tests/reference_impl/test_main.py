@@ -48,7 +48,7 @@ def test_export_writes_the_chosen_variant(tmp_path: Path, data: list[str]) -> No
     [
         (["export", "--variant", "best"], "unknown variant 'best', expected one of as_published"),
         (["evaluate", "--model", "m", "--variant", "both"], "unknown variant 'both'"),
-        (["train", "--preset", "huge"], "unknown preset 'huge', expected one of pr779, tiny"),
+        (["train", "--preset", "huge"], "unknown preset 'huge', expected one of pr779, pr834"),
         (["train", "--seed", "1"], "unrecognized arguments: --seed 1"),
         (["fly"], "invalid choice: 'fly'"),
     ],
