@@ -28,10 +28,8 @@ MAY_BE_ZERO = {
     "muon_momentum_warmup_steps",
     "late_qat_threshold",
     "late_qat_min_step",
-    "soft_round_qat",
     "crown_q_lambda",
     "swa_every",
-    "compile",
     "val_loss_every",
     "fp16_max_numel",
     "ttt_lr",
@@ -99,10 +97,10 @@ class Settings:
     muon_momentum_warmup_steps: int = 1500
     late_qat_threshold: float = 0.0  # rate scale below which weights train as int5; 0 never
     late_qat_min_step: int = 0
-    soft_round_qat: int = 0  # 1 rounds softly, and harder towards the end
+    soft_round_qat: bool = False  # rounds softly then, and harder towards the end
     crown_q_lambda: float = 0.0  # weight of the rounding-error penalty while weights train as int5
     swa_every: int = 0  # steps between the snapshots that some records announce; 0 announces none
-    compile: int = 0  # 1 compiles the forward pass on a GPU
+    compile: bool = False  # the forward pass of training, on a GPU
     val_loss_every: int = 4000
     train_log_every: int = 500
 

@@ -1,4 +1,4 @@
-"""Score the validation stream: each token once, left to right, before anything learns from it.
+"""Charge windows of the validation stream, and add up what they cost.
 
 Position p of the stream is charged for predicting token p + 1.
 Shapes: B windows, L tokens in a window, T charged positions at its end, V vocabulary.
@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +17,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reference_impl.adapt import Adapter
 from reference_impl.config import Settings
 from reference_impl.device import mixed_precision
 from reference_impl.errors import TrainingError
-from reference_impl.mixture.entropy import SHARPEST_TEMPERATURE, temper
+from reference_impl.mixture.entropy import temper
 from reference_impl.model.gpt import GPT, Output, cross_entropy
 from reference_impl.runlog import RunLog
 from reference_impl.tokenizer import ByteTable
+from reference_impl.windows import Window, sliding_windows
 
 Ints = npt.NDArray[np.int64]
-FIRST_CHUNKS_LOGGED, CHUNK_LOG_EVERY = 5, 10
 
 
 class Charger(Protocol):
@@ -41,10 +40,10 @@ class Charger(Protocol):
 class Mixer(Charger, Protocol):
     """A charger that also counts what it has seen."""
 
-    def update(self, tokens_T: Ints, counted: int | None = None) -> None:
-        """Count the n-grams that end in the last `counted` tokens, or in any of them.
+    def update(self, tokens_T: Ints, lead: int = 0) -> None:
+        """Count the n-grams that end after the first `lead` tokens, all of which have been charged.
 
-        All tokens have been charged, and they come in the order of the stream.
+        The tokens after the lead come in the order of the stream.
         """
         ...
 
@@ -104,145 +103,119 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A span of input, of which the positions from first to stop are charged."""
+class Scores:
+    """What a model file scores: by the model alone, if the record prints that, and in the end."""
 
-    start: int
-    first: int
-    stop: int
-
-
-def sliding_windows(positions: int, length: int, stride: int) -> list[Window]:
-    """Return windows that charge every position once; the first charges all it covers."""
-    starts = list(range(0, positions - length + 1, stride))
-    if starts[-1] != positions - length:
-        starts.append(positions - length)
-    windows = []
-    charged = 0
-    for start in starts:
-        windows.append(Window(start, charged, start + length))
-        charged = start + length
-    return windows
-
-
-def chunks_of(windows: list[Window], chunk_tokens: int) -> list[list[Window]]:
-    """Group windows by the chunk in which their first charged position lies."""
-    return [list(group) for _, group in groupby(windows, lambda w: w.first // chunk_tokens)]
+    plain: Score | None
+    final: Score
 
 
 def score_windows(
-    model: GPT,
-    stream: Stream,
-    windows: list[Window],
-    charger: Charger,
-    *,
-    batch: int,
-    tempered: bool,
+    model: GPT, stream: Stream, windows: list[Window], charger: Charger, settings: Settings
 ) -> Score:
     """Charge the windows' own positions, window by window in stream order."""
-    table = stream.table
+    mixer = cast(Mixer, charger) if grows_by_window(charger, settings) else None
     loss_sum = torch.zeros((), dtype=torch.float64, device=stream.device)
     byte_sum = torch.zeros((), dtype=torch.float64, device=stream.device)
     tokens = 0
-    for group in _batches(windows, batch):
-        nats_BT = _nats(model, stream, group, charger, tempered=tempered).to(stream.device)
-        for row, window in enumerate(group):
-            nats_T = nats_BT[row]
+    for group in _batches(windows, settings.eval_batch_seqs):
+        for window, nats_T in _charges(model, stream, group, charger, settings, together=not mixer):
             targets_T = stream.tokens_T[window.first + 1 : window.stop + 1]
             previous_T = stream.tokens_T[window.first : window.stop]
             loss_sum += nats_T.to(torch.float64).sum()
-            bytes_T = table.base[targets_T].to(torch.int64)
-            bytes_T += table.spaces(targets_T, previous_T)
+            bytes_T = stream.table.base[targets_T].to(torch.int64)
+            bytes_T += stream.table.spaces(targets_T, previous_T)
             byte_sum += bytes_T.to(torch.float64).sum()
             tokens += window.stop - window.first
+            if mixer:
+                # Token 0 is given, never charged; it is counted with the first target.
+                lead = window.first - window.start + 1 if window.first else 0
+                mixer.update(stream.array_T[window.start : window.stop + 1], lead)
     if not math.isfinite(float(loss_sum)):
         raise TrainingError(f"the validation loss must be finite, got {float(loss_sum)}")
     return Score(float(loss_sum), tokens, float(byte_sum))
 
 
+def grows_by_window(charger: Charger, settings: Settings) -> bool:
+    """Tell whether what a window was charged for is counted before the next one is charged."""
+    return settings.cache_update == "window" and not isinstance(charger, NeuralOnly)
+
+
 def _batches(windows: list[Window], batch: int) -> Iterator[list[Window]]:
-    """Yield neighbours that charge equally many positions, at most `batch` at a time."""
-    for _, same in groupby(windows, lambda window: window.stop - window.first):
+    """Yield neighbours of one shape, at most `batch` at a time."""
+    for _, same in groupby(windows, lambda w: (w.stop - w.first, w.stop - w.start)):
         group = list(same)
         for first in range(0, len(group), batch):
             yield group[first : first + batch]
 
 
-@torch.inference_mode()
-def _nats(
-    model: GPT, stream: Stream, group: list[Window], charger: Charger, *, tempered: bool
-) -> Tensor:
-    charged = group[0].stop - group[0].first
+def _charges(
+    model: GPT,
+    stream: Stream,
+    group: list[Window],
+    charger: Charger,
+    settings: Settings,
+    *,
+    together: bool,
+) -> Iterator[tuple[Window, Tensor]]:
+    """Yield each window with its nats; one by one if the cache grows in between."""
     inputs_BL = np.stack([stream.array_T[w.start : w.stop] for w in group])
     targets_BT = np.stack([stream.array_T[w.first + 1 : w.stop + 1] for w in group])
+    output = _predict(model, stream, inputs_BL, targets_BT.shape[1], settings.eval_seq_len)
+    if settings.eval_temperature != 1 and not isinstance(charger, NeuralOnly):
+        output = output._replace(logits=temper(output.logits, settings.eval_temperature))
+    step = len(group) if together else 1
+    for first in range(0, len(group), step):
+        rows = slice(first, first + step)
+        nats_BT = charger.nats(_part(output, rows), inputs_BL[rows], targets_BT[rows])
+        yield from zip(group[rows], nats_BT.to(stream.device), strict=True)
+
+
+@torch.inference_mode()
+def _predict(model: GPT, stream: Stream, inputs_BL: Ints, charged: int, full_length: int) -> Output:
+    length = inputs_BL.shape[1]
+    # The base of the rotary positions follows the length, so a short window is filled up.
+    padded_BL = np.pad(inputs_BL, ((0, 0), (0, full_length - length)))
     with mixed_precision(stream.device):
-        output: Output = model(torch.from_numpy(inputs_BL).to(stream.device))
-    output = output.charged(charged)
-    if tempered:
-        output = output._replace(logits=temper(output.logits))
-    return charger.nats(output, inputs_BL, targets_BT)
+        output: Output = model(torch.from_numpy(padded_BL).to(stream.device))
+    return _part(output, (slice(None), slice(length))).charged(charged)
 
 
-def evaluate_sliding(model: GPT, stream: Stream, settings: Settings, log: RunLog) -> Score:
-    """Score the stream with the model alone."""
+def _part(output: Output, index: slice | tuple[slice, slice]) -> Output:
+    gates = None if output.gates is None else output.gates[index]
+    return Output(output.logits[index], output.hidden[index], gates)
+
+
+def evaluate_plain(model: GPT, stream: Stream, settings: Settings, log: RunLog) -> Score | None:
+    """Score the stream with the model alone, in the stage that the record has before its score."""
+    if settings.eval_before == "none":
+        return None
     started = time.perf_counter()
+    if settings.eval_before == "roundtrip":
+        score = validate(model, stream, settings)
+        log_stage("final_int6_roundtrip", score, started, log)
+        return score
     windows = sliding_windows(stream.positions, settings.eval_seq_len, settings.eval_stride)
     model.eval()
-    score = score_windows(
-        model, stream, windows, NeuralOnly(), batch=settings.eval_batch_seqs, tempered=False
-    )
-    _log_final("final_int6_sliding_window", score, settings, started, log)
+    score = score_windows(model, stream, windows, NeuralOnly(), settings)
+    log_stage("final_int6_sliding_window", score, started, log, settings.eval_stride)
     return score
 
 
-def evaluate_adaptive(
-    model: GPT, stream: Stream, mixer: Mixer, settings: Settings, log: RunLog
-) -> Score:
-    """Score each chunk with model and mixer, and only then let both learn from it."""
-    started = time.perf_counter()
-    windows = sliding_windows(stream.positions, settings.eval_seq_len, settings.eval_stride)
-    chunks = chunks_of(windows, settings.ttt_chunk_tokens)
-    adapter = Adapter(model, settings, len(chunks))
-    log(
-        f"TTT: epochs={settings.ttt_epochs} lr={settings.ttt_lr} freeze_first=1 "
-        f"chunk={settings.ttt_chunk_tokens} opt=adamw"
-    )
-    log(f"TTT temperature: {SHARPEST_TEMPERATURE}")
-    log(
-        f"ttt:start chunks={len(chunks)} chunk_tokens={settings.ttt_chunk_tokens} "
-        f"windows={len(windows)} stride={settings.eval_stride} lr={settings.ttt_lr} "
-        f"epochs={settings.ttt_epochs} opt=adamw freeze_first=1"
-    )
-    log(f"ttt:params unfrozen={adapter.unfrozen} frozen={adapter.frozen}")
-    model.eval()
-    score = Score()
-    for index, chunk in enumerate(chunks):
-        score += score_windows(
-            model, stream, chunk, mixer, batch=settings.eval_batch_seqs, tempered=True
-        )
-        first, stop = chunk[0].first, chunk[-1].stop
-        # The token at `stop` is charged too; as in the record, the next chunk counts it.
-        mixer.update(stream.array_T[first:stop])
-        # Nothing follows the last chunk that could use what it teaches.
-        if index < len(chunks) - 1:
-            adapter.learn(index, stream.tokens_T[first : stop + 1], stream.table)
-        if index < FIRST_CHUNKS_LOGGED or index % CHUNK_LOG_EVERY == 0 or index == len(chunks) - 1:
-            log(
-                f"  ttt_chunk [{index + 1}/{len(chunks)}] bpb={score.bits_per_byte:.6f} "
-                f"time={time.perf_counter() - started:.1f}s"
-            )
-    log(
-        f"ttt:done val_loss={score.nats_per_token:.6f} val_bpb={score.bits_per_byte:.6f} "
-        f"elapsed={time.perf_counter() - started:.1f}s"
-    )
-    _log_final("final_int6_ttt", score, settings, started, log)
-    return score
+def score_stage(settings: Settings) -> str:
+    """Return the label under which the record prints its score."""
+    roundtrip = settings.eval_before == "roundtrip"
+    return "final_int6_sliding_window" if roundtrip else "final_int6_ttt"
 
 
-def _log_final(stage: str, score: Score, settings: Settings, started: float, log: RunLog) -> None:
+def log_stage(
+    stage: str, score: Score, started: float, log: RunLog, stride: int | None = None
+) -> None:
+    """Write the two lines of a stage."""
     loss, bpb = score.nats_per_token, score.bits_per_byte
+    shown_stride = "" if stride is None else f" stride:{stride}"
     log(
-        f"{stage} val_loss:{loss:.4f} val_bpb:{bpb:.4f} stride:{settings.eval_stride} "
+        f"{stage} val_loss:{loss:.4f} val_bpb:{bpb:.4f}{shown_stride} "
         f"eval_time:{1000 * (time.perf_counter() - started):.0f}ms"
     )
     log(f"{stage}_exact val_loss:{loss:.8f} val_bpb:{bpb:.8f}")

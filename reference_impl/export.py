@@ -3,6 +3,7 @@
 A folder appears whole or not at all: it is made beside its place and renamed into it.
 """
 
+import ast
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from reference_impl.config import Settings
 from reference_impl.errors import ExportError
-from reference_impl.evaluate import Stream
+from reference_impl.evaluate import Scores, Stream
 from reference_impl.quantize.artifact import (
     ARTIFACT_NAME,
     ArtifactSize,
@@ -23,7 +24,6 @@ from reference_impl.quantize.artifact import (
     write_artifact,
 )
 from reference_impl.record import (
-    Scores,
     open_stream,
     pack_weights,
     score_artifact,
@@ -35,41 +35,6 @@ from reference_impl.variants import Variant
 
 PACKAGE = Path(__file__).parent
 ENTRY_NAME = "train_gpt.py"
-# What a record needs besides its mixer; a record ships nothing that it does not run.
-SHARED_MODULES = (
-    "__init__.py",
-    "adapt.py",
-    "config.py",
-    "data.py",
-    "device.py",
-    "errors.py",
-    "evaluate.py",
-    "mixture/__init__.py",
-    "mixture/entropy.py",
-    "model/__init__.py",
-    "model/attention.py",
-    "model/embeddings.py",
-    "model/gate.py",
-    "model/gpt.py",
-    "model/mlp.py",
-    "model/rotary.py",
-    "model/values.py",
-    "ngram/__init__.py",
-    "optim/__init__.py",
-    "optim/average.py",
-    "optim/groups.py",
-    "optim/muon.py",
-    "optim/schedule.py",
-    "quantize/__init__.py",
-    "quantize/artifact.py",
-    "quantize/container.py",
-    "quantize/rowwise.py",
-    "quantize/schemes.py",
-    "record.py",
-    "runlog.py",
-    "tokenizer.py",
-    "train.py",
-)
 
 
 def export_records(
@@ -133,9 +98,7 @@ def _write_record(
     shipped = code_bytes(folder.rglob("*.py"))
     size = write_artifact(folder / ARTIFACT_NAME, blob, shipped)
     log = RunLog()
-    scores = score_artifact(
-        folder / ARTIFACT_NAME, settings, stream, variant.mixer_of, shipped, log
-    )
+    scores = score_artifact(folder / ARTIFACT_NAME, settings, stream, variant.system, shipped, log)
     lines = [*training_log.lines, *log.lines]
     (folder / f"train_seed{settings.seed}.log").write_text("\n".join(lines) + "\n")
     claims = submission(variant, settings, scores, size)
@@ -144,22 +107,59 @@ def _write_record(
 
 
 def write_code(folder: Path, variant: Variant, settings: Settings) -> None:
-    """Write the script and the modules that this variant runs."""
-    for module in (*SHARED_MODULES, variant.module):
-        copy = folder / "reference_impl" / module
+    """Write the script and the modules that this variant runs, and no others."""
+    script = entry(variant, settings)
+    for module in modules_of(script):
+        copy = folder / module
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(PACKAGE / module, copy)
-    (folder / ENTRY_NAME).write_text(entry(variant, settings))
+        shutil.copyfile(PACKAGE.parent / module, copy)
+    (folder / ENTRY_NAME).write_text(script)
+
+
+def modules_of(script: str) -> list[Path]:
+    """Return the files of this package that a script imports, directly or through others."""
+    reached: set[Path] = set()
+    waiting = _imports(script)
+    while waiting:
+        module = waiting.pop()
+        if module not in reached:
+            reached.add(module)
+            waiting += _imports((PACKAGE.parent / module).read_text())
+    return sorted(reached)
+
+
+def _imports(source: str) -> list[Path]:
+    files = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == PACKAGE.name:
+            module = Path(str(node.module).replace(".", "/"))
+            files += [folder / "__init__.py" for folder in module.parents[:-1]]
+            if (PACKAGE.parent / module).is_dir():
+                # A package's names are modules: from reference_impl.optim import late_qat.
+                files.append(module / "__init__.py")
+                files += [(module / name.name).with_suffix(".py") for name in node.names]
+            else:
+                files.append(module.with_suffix(".py"))
+    return files
 
 
 def entry(variant: Variant, settings: Settings) -> str:
-    """Return the script: this run's settings as defaults, and this variant's mixer."""
-    module = "reference_impl." + variant.module.removesuffix(".py").replace("/", ".")
+    """Return the script: this run's settings as defaults, and what this variant's system runs."""
     # Where data lies differs from one machine to the next; the challenge's places are the default.
     shown = replace(
         settings, data_path=Settings().data_path, tokenizer_path=Settings().tokenizer_path
     )
-    fields = "\n".join(f"    {name}={value!r}," for name, value in shown.as_dict().items())
+    defaults = "\n".join(f"    {name}={value!r}," for name, value in shown.as_dict().items())
+    parts = variant.system.parts()
+    imports = sorted(
+        [
+            "from reference_impl.config import Settings",
+            "from reference_impl.record import System, main",
+            *(f"from {part.__module__} import {part.__name__}" for part in parts.values()),
+        ]
+    )
+    system = ", ".join(f"{name}={part.__name__}" for name, part in parts.items())
+    joined = "\n".join(imports)
     return f'''"""Train, quantise and score this record; EVAL_ONLY=1 scores the model file here.
 
 Environment variables replace the defaults below: DATA_PATH, TOKENIZER_PATH and every other field.
@@ -168,16 +168,15 @@ Environment variables replace the defaults below: DATA_PATH, TOKENIZER_PATH and 
 import sys
 from pathlib import Path
 
-from reference_impl.config import Settings
-from {module} import {variant.mixer_name}
-from reference_impl.record import main
+{joined}
 
 DEFAULTS = Settings(
-{fields}
+{defaults}
 )
+SYSTEM = System({system})
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, {variant.mixer_name}, Path(__file__).resolve().parent))
+    sys.exit(main(DEFAULTS, SYSTEM, Path(__file__).resolve().parent))
 '''
 
 
@@ -185,19 +184,24 @@ def submission(
     variant: Variant, settings: Settings, scores: Scores, size: ArtifactSize
 ) -> dict[str, object]:
     """Return the claims of the record, all of them read off this run."""
-    bpb = round(scores.adaptive.bits_per_byte, 8)
-    loss = round(scores.adaptive.nats_per_token, 8)
+    bpb = round(scores.final.bits_per_byte, 8)
+    loss = round(scores.final.nats_per_token, 8)
+    before = {}
+    if scores.plain is not None and settings.eval_before == "sliding":
+        before = {
+            "pre_ttt_val_bpb": round(scores.plain.bits_per_byte, 8),
+            "pre_ttt_val_loss": round(scores.plain.nats_per_token, 8),
+        }
     return {
         "author": "Strict Prefix",
         "github_id": "strict-prefix",
-        "name": f"Reference n-gram mixer and score-first TTT ({variant.name})",
+        "name": variant.title,
         "blurb": variant.blurb,
         "date": date.today().isoformat(),
         "track": "non_record_16mb",
         "val_bpb": bpb,
         "val_loss": loss,
-        "pre_ttt_val_bpb": round(scores.sliding.bits_per_byte, 8),
-        "pre_ttt_val_loss": round(scores.sliding.nats_per_token, 8),
+        **before,
         "bytes_total": size.total_bytes,
         "bytes_code": size.code_bytes,
         "bytes_model_int6_zstd": size.model_bytes,
@@ -213,18 +217,18 @@ def submission(
 
 def readme(variant: Variant, settings: Settings, scores: Scores, size: ArtifactSize) -> str:
     """Return the description of the record."""
-    split = (
-        f"the first {scores.adaptive.tokens} targets of the validation split"
-        if settings.val_tokens
-        else f"all {scores.adaptive.tokens} targets of the validation split"
-    )
-    return f"""# Reference n-gram mixer and score-first TTT ({variant.name})
+    tokens = scores.final.tokens
+    split = f"{tokens} targets, all of the validation split"
+    if settings.val_tokens:
+        split = f"{tokens} targets from the start of the validation split"
+    plain = "-" if scores.plain is None else f"{scores.plain.bits_per_byte:.8f}"
+    return f"""# {variant.title}
 
 {variant.blurb}
 
-| seed | sliding window bpb | n-gram + TTT bpb | model bytes | code bytes | total bytes |
+| seed | model alone, bpb | score, bpb | model bytes | code bytes | total bytes |
 |---|---|---|---|---|---|
-| {settings.seed} | {scores.sliding.bits_per_byte:.8f} | {scores.adaptive.bits_per_byte:.8f} \
+| {settings.seed} | {plain} | {scores.final.bits_per_byte:.8f} \
 | {size.model_bytes} | {size.code_bytes} | {size.total_bytes} |
 
 Scored on {split}, stride {settings.eval_stride}, window {settings.eval_seq_len}.
@@ -240,8 +244,7 @@ The defaults in `{ENTRY_NAME}` are the settings of the run in `train_seed{settin
 
 - {settings.num_layers} layers of width {settings.model_dim}, {settings.num_heads} query and \
 {settings.num_kv_heads} key heads, tied embeddings, hashed bigrams, U-Net skips.
-- Muon for matrices, AdamW for the rest; the averaged weights are stored in 6-bit rows, 8-bit
-  embeddings and 16-bit small tensors, compressed with zstd.
-- Evaluation scores a chunk of {settings.ttt_chunk_tokens} tokens, then counts its n-grams, then
-  adapts the last block's queries and the scale vectors on it.
+- Muon for matrices, AdamW for the rest; the averaged weights are quantised and compressed.
+- Evaluation works in chunks of {settings.ttt_chunk_tokens} tokens, \
+{settings.ttt_epochs} epoch(s) of test-time training on each with {settings.ttt_optimizer}.
 """

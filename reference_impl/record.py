@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from reference_impl.data import (
 )
 from reference_impl.device import pick_device
 from reference_impl.errors import InputError
-from reference_impl.evaluate import Mixer, Score, Stream, evaluate_adaptive, evaluate_sliding
+from reference_impl.evaluate import Mixer, Scores, Stream
 from reference_impl.model.gpt import GPT
 from reference_impl.quantize.artifact import (
     ARTIFACT_NAME,
@@ -36,34 +36,39 @@ from reference_impl.tokenizer import byte_table, load_tokenizer
 from reference_impl.train import Progress, new_model, train
 
 MixerOf = Callable[[Settings], Mixer]
+Evaluation = Callable[[GPT, Stream, Mixer, Settings, RunLog], Scores]
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """The two scores of a model file."""
+class System:
+    """What a record does beyond its settings."""
 
-    sliding: Score
-    adaptive: Score
+    mixer_of: MixerOf
+    evaluate: Evaluation
+
+    def parts(self) -> dict[str, MixerOf | Evaluation]:
+        """Return each part by its field's name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def main(defaults: Settings, mixer_of: MixerOf, folder: Path) -> int:
+def main(defaults: Settings, system: System, folder: Path) -> int:
     """Run the record in a folder as its script does; the environment may change any setting."""
     try:
-        run_record(from_environment(defaults), mixer_of, sorted(folder.rglob("*.py")))
+        run_record(from_environment(defaults), system, sorted(folder.rglob("*.py")))
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     return 0
 
 
-def run_record(settings: Settings, mixer_of: MixerOf, code: list[Path]) -> None:
+def run_record(settings: Settings, system: System, code: list[Path]) -> None:
     """Train, unless EVAL_ONLY is set, and score the model file in the present folder."""
     log, artifact = RunLog(), Path(ARTIFACT_NAME)
     stream = open_stream(settings, log)
     if os.environ.get("EVAL_ONLY", "0") == "0":
         blob = pack_weights(train_weights(settings, stream, log), settings, log)
         write_artifact(artifact, blob, code_bytes(code))
-    score_artifact(artifact, settings, stream, mixer_of, code_bytes(code), log)
+    score_artifact(artifact, settings, stream, system, code_bytes(code), log)
 
 
 def open_stream(settings: Settings, log: RunLog) -> Stream:
@@ -105,20 +110,18 @@ def score_artifact(
     artifact: Path,
     settings: Settings,
     stream: Stream,
-    mixer_of: MixerOf,
+    system: System,
     shipped_code_bytes: int,
     log: RunLog,
 ) -> Scores:
-    """Score a model file with the model alone, then with mixer and test-time training."""
+    """Score a model file as the system does, after checking that it and the code are in limits."""
     model = load_model(artifact, settings, stream.device)
     size = ArtifactSize(artifact.stat().st_size, shipped_code_bytes)
     size.check()
     log(f"Code size: {size.code_bytes} bytes")
     log(f"Serialized model int6+zstd: {size.model_bytes} bytes")
     log(f"Total submission size int6+zstd: {size.total_bytes} bytes")
-    sliding = evaluate_sliding(model, stream, settings, log)
-    adaptive = evaluate_adaptive(model, stream, mixer_of(settings), settings, log)
-    return Scores(sliding, adaptive)
+    return system.evaluate(model, stream, system.mixer_of(settings), settings, log)
 
 
 def load_model(artifact: Path, settings: Settings, device: torch.device) -> GPT:

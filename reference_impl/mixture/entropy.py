@@ -30,8 +30,8 @@ def adaptive_weight(entropy: Tensor) -> Tensor:
     )
 
 
-def temper(logits_V: Tensor) -> Tensor:
-    """Sharpen confident rows slightly: temperature 0.98 at no entropy, 1 at the most there is."""
+def temper(logits_V: Tensor, sharpest: float = SHARPEST_TEMPERATURE) -> Tensor:
+    """Sharpen confident rows slightly: `sharpest` at no entropy, 1 at the most there is."""
     certainty = 1 - entropy_nats(logits_V) / math.log(logits_V.shape[-1])
-    temperature = (1 - (1 - SHARPEST_TEMPERATURE) * certainty).clamp(*TEMPERATURE_RANGE)
+    temperature = (1 - (1 - sharpest) * certainty).clamp(*TEMPERATURE_RANGE)
     return logits_V / temperature[..., None]

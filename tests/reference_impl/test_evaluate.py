@@ -15,12 +15,10 @@ from reference_impl.errors import TrainingError
 from reference_impl.evaluate import (
     Ints,
     NeuralOnly,
+    Score,
     Stream,
-    chunks_of,
-    evaluate_adaptive,
-    evaluate_sliding,
+    evaluate_plain,
     score_windows,
-    sliding_windows,
     validate,
 )
 from reference_impl.mixture.entropy import temper
@@ -29,8 +27,10 @@ from reference_impl.ngram.exact import ExactMixer
 from reference_impl.ngram.hashed import HashedMixer
 from reference_impl.record import open_stream
 from reference_impl.runlog import RunLog
+from reference_impl.score_first import evaluate_adaptive
 from reference_impl.tokenizer import load_tokenizer
 from reference_impl.train import new_model
+from reference_impl.windows import chunks_of, sliding_windows
 
 CPU = torch.device("cpu")
 # A batch of another shape adds 32-bit floats in another order.
@@ -51,6 +51,12 @@ def model(settings: Settings) -> GPT:
     return model
 
 
+def evaluate_sliding(model: GPT, stream: Stream, settings: Settings, log: RunLog) -> Score:
+    score = evaluate_plain(model, stream, settings, log)
+    assert score is not None
+    return score
+
+
 @dataclass
 class Witness:
     """Charges the model's own nats, and notes in order what was charged and what was counted."""
@@ -61,9 +67,8 @@ class Witness:
         self.events += [("charged", row) for row in targets_BT.tolist()]
         return NeuralOnly().nats(output, inputs_BL, targets_BT)
 
-    def update(self, tokens_T: Ints, counted: int | None = None) -> None:
-        tokens_T = tokens_T if counted is None else tokens_T[len(tokens_T) - counted :]
-        self.events.append(("counted", tokens_T.tolist()))
+    def update(self, tokens_T: Ints, lead: int = 0) -> None:
+        self.events.append(("counted", tokens_T[lead:].tolist()))
 
 
 @given(
@@ -161,8 +166,10 @@ def test_bits_per_byte_come_from_the_sums(model: GPT, stream: Stream, settings: 
 def test_the_batch_size_does_not_change_the_score(settings: Settings, batch: int) -> None:
     stream, model = open_stream(settings, RunLog()), new_model(settings, CPU)
     windows = sliding_windows(stream.positions, 32, 8)
-    one = score_windows(model, stream, windows, NeuralOnly(), batch=1, tempered=False)
-    many = score_windows(model, stream, windows, NeuralOnly(), batch=batch, tempered=False)
+    one, many = (
+        score_windows(model, stream, windows, NeuralOnly(), replace(settings, eval_batch_seqs=n))
+        for n in (1, batch)
+    )
     assert many.nats == pytest.approx(one.nats, rel=TOLERANCE)
     assert (many.tokens, many.text_bytes) == (one.tokens, one.text_bytes)
 

@@ -13,7 +13,7 @@ from reference_impl.config import Settings
 from reference_impl.errors import ExportError, InputError
 from reference_impl.export import export_records
 from reference_impl.quantize.artifact import ARTIFACT_NAME
-from reference_impl.variants import VARIANTS, variants
+from reference_impl.variants import NAMES, variants
 
 TIMES = re.compile(
     r"(train_time|step_avg|eval_time)[:=][\d.]+ms|(time|elapsed)=[\d.]+s|peak memory.*"
@@ -49,7 +49,7 @@ GRAMMAR = [
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Path:
     output = tmp_path_factory.mktemp("output")
-    export_records(settings, variants("both"), output)
+    export_records(settings, variants("pr779", "both"), output)
     return output
 
 
@@ -76,7 +76,7 @@ def shipped_log(folder: Path) -> list[str]:
     return (folder / "train_seed1337.log").read_text().splitlines()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", NAMES)
 def test_the_folder_run_alone_prints_its_own_log(
     output: Path, settings: Settings, variant: str
 ) -> None:
@@ -101,7 +101,7 @@ def test_a_variable_changes_the_run_of_a_folder(output: Path, settings: Settings
     assert any(" stride:32 " in line for line in lines)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", NAMES)
 def test_every_log_line_has_the_challenge_shape(output: Path, variant: str) -> None:
     lines = shipped_log(output / variant)
     unknown = [line for line in lines if not any(re.fullmatch(p, line) for p in GRAMMAR)]
@@ -113,7 +113,7 @@ def test_every_log_line_has_the_challenge_shape(output: Path, variant: str) -> N
 def test_a_folder_holds_the_mixer_it_runs_and_no_other(output: Path) -> None:
     mixers = {
         variant: {path.name for path in (output / variant / "reference_impl/ngram").iterdir()}
-        for variant in VARIANTS
+        for variant in NAMES
     }
     assert mixers == {
         "as_published": {"__init__.py", "hashed.py"},
@@ -121,7 +121,7 @@ def test_a_folder_holds_the_mixer_it_runs_and_no_other(output: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", NAMES)
 def test_a_folder_ships_what_its_script_imports_and_nothing_else(
     output: Path, variant: str
 ) -> None:
@@ -136,11 +136,14 @@ def test_a_folder_ships_what_its_script_imports_and_nothing_else(
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("reference_impl"):
                 module = folder / str(node.module).replace(".", "/")
+                if module.is_dir():
+                    waiting += [module / f"{name.name}.py" for name in node.names]
+                    module /= "__init__"
                 waiting += [module.with_suffix(".py"), module.parent / "__init__.py"]
     assert reached == set(folder.rglob("*.py"))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", NAMES)
 def test_claims_log_and_bytes_tell_one_story(output: Path, variant: str) -> None:
     folder = output / variant
     claims = json.loads((folder / "submission.json").read_text())
@@ -161,10 +164,10 @@ def test_claims_log_and_bytes_tell_one_story(output: Path, variant: str) -> None
 
 
 def test_both_variants_share_one_model_and_differ_in_the_last_stage(output: Path) -> None:
-    models = {(output / variant / ARTIFACT_NAME).read_bytes() for variant in VARIANTS}
+    models = {(output / variant / ARTIFACT_NAME).read_bytes() for variant in NAMES}
     assert len(models) == 1
     published, compliant = (
-        json.loads((output / variant / "submission.json").read_text()) for variant in VARIANTS
+        json.loads((output / variant / "submission.json").read_text()) for variant in NAMES
     )
     assert published["pre_ttt_val_bpb"] == compliant["pre_ttt_val_bpb"]
     assert published["val_bpb"] < compliant["val_bpb"]
@@ -183,10 +186,10 @@ def test_an_existing_record_is_kept_unless_forced(
     folder.mkdir()
     (folder / "kept.txt").write_text("kept")
     with pytest.raises(ExportError, match=r"must be absent or empty, got 1 entries; --force"):
-        export_records(settings, variants("both"), tmp_path)
+        export_records(settings, variants("pr779", "both"), tmp_path)
     assert capsys.readouterr().out == ""  # refused before any work
     assert [path.name for path in tmp_path.rglob("*")] == ["compliant", "kept.txt"]
-    export_records(settings, variants("compliant"), tmp_path, force=True)
+    export_records(settings, variants("pr779", "compliant"), tmp_path, force=True)
     assert not (folder / "kept.txt").exists()
     assert (folder / "submission.json").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["compliant"]
@@ -195,7 +198,7 @@ def test_an_existing_record_is_kept_unless_forced(
 def test_a_file_in_the_way_is_not_replaced(tmp_path: Path, settings: Settings) -> None:
     (tmp_path / "compliant").write_text("a file")
     with pytest.raises(ExportError, match="must be a folder or absent, got a file"):
-        export_records(settings, variants("compliant"), tmp_path, force=True)
+        export_records(settings, variants("pr779", "compliant"), tmp_path, force=True)
 
 
 def test_a_run_that_breaks_leaves_nothing_behind(
@@ -203,8 +206,8 @@ def test_a_run_that_breaks_leaves_nothing_behind(
 ) -> None:
     broken = replace(settings, ttt_lr=1e30)
     with pytest.raises(InputError, match="validation loss must be finite"):
-        export_records(broken, variants("both"), tmp_path)
+        export_records(broken, variants("pr779", "both"), tmp_path)
     monkeypatch.setattr("reference_impl.quantize.artifact.MAX_ARTIFACT_BYTES", 1000)
     with pytest.raises(InputError, match="at most 1000 bytes"):
-        export_records(settings, variants("both"), tmp_path)
+        export_records(settings, variants("pr779", "both"), tmp_path)
     assert list(tmp_path.iterdir()) == []
