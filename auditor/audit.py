@@ -10,12 +10,14 @@ from auditor.errors import CannotMeasure
 from auditor.evidence import (
     ClaimedNumbers,
     Evidence,
+    Exercised,
     NoiseBound,
     PrefixSensitivity,
     StreamBytes,
     Timeline,
 )
 from auditor.inspect import inspect
+from auditor.inspect.config import read_launch
 from auditor.rules import RULES
 from auditor.rulesets import DEFAULT, Ruleset
 from auditor.submission import Submission
@@ -24,7 +26,7 @@ from auditor.verdict import Verdict, judge
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction of the audit that is behind us, 0 to 1."""
 
-RUN_KINDS = (NoiseBound, Timeline, PrefixSensitivity, StreamBytes)
+RUN_KINDS = (NoiseBound, Timeline, PrefixSensitivity, StreamBytes, Exercised)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,7 @@ def _run(
     """Evidence by executing; imported here because reading alone needs none of it."""
     from auditor.run.interventions import run_on_noise
 
-    return run_on_noise(submission, plan, evidence, progress)
+    return run_on_noise(submission, plan, evidence, progress, read_launch(submission).environment)
 
 
 def _about(submission: Submission, evidence: Evidence) -> dict[str, Any]:

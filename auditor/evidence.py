@@ -186,6 +186,8 @@ class Timeline:
     """Charges beyond the first of their position."""
     first_again: int | None
     """First position charged more than once."""
+    again_after_update: int
+    """Charges beyond the first that came after an update had touched their position."""
     entries_before: int
     """Entries in the caches before the first write of the stage."""
     unplaced: int
@@ -210,7 +212,7 @@ class NoiseBound:
     source_nats: float
     """Code length of those positions under the source that drew them."""
     charged_nats: float
-    """What the submission reports for them."""
+    """What the submission charges for them; where it charges again, the first time."""
     slack_nats_per_token: float | None
     """How far above the source its score before adaptation was; None when it prints none."""
 
@@ -235,6 +237,16 @@ class PrefixSensitivity:
     first_moved: int | None
     repeat_moved: int | None
     """How many moved between two runs on the same stream; None when that was not needed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exercised:
+    """Which mechanisms the submission's own logs speak of, and which the run left out."""
+
+    mechanisms: tuple[str, ...]
+    """Words of the logs' lines, such as `ttt` or `ngram`."""
+    missing: tuple[str, ...]
+    """Those of which the run printed nothing, each with the place in a log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

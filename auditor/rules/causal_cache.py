@@ -4,7 +4,8 @@ A cache that holds a token before its charge hands the answer to the predictor.
 
 Judged by the timeline of a run: every counter write, with the validation tokens behind it, against
 the positions charged so far, and what the counters held before the first write. An early write
-fails the rule only when it had an effect, shown by an experiment on the score.
+fails the rule only when it had an effect, shown by an experiment on the score, and when no early
+optimiser step explains that effect as well.
 
 How it can be wrong: a cache in a Python dict or in compiled code is not seen as writes. Then only
 the change of later tokens speaks for it, and the result says so.
@@ -12,24 +13,18 @@ the change of later tokens speaks for it, and the result says so.
 
 from auditor.evidence import Evidence, PrefixSensitivity, Timeline
 from auditor.rules.measured import (
-    before_their_charge,
-    effect_of_the_future,
     future_moved_charges,
+    judge_early,
+    ran_through,
     unreadable,
 )
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
-    Finding,
     Judgement,
-    Location,
     Rule,
     Strength,
-    failed,
     inconclusive,
-    passed,
 )
-
-SHOWN = 5
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
@@ -43,22 +38,11 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     writes = [event for event in timeline.events if event.kind == "cache-write"]
     if not writes:
         return _nothing_seen(evidence)
-    early = before_their_charge(timeline, "cache-write")
-    if early:
-        findings = [
-            Finding(
-                f"a cache took in positions {event.start:,} to {event.stop - 1:,}, "
-                f"{unknown:,} of which had not been charged",
-                Location(file=event.file, line=event.line, position=event.start),
-                {"start": event.start, "stop": event.stop, "uncharged": unknown},
-            )
-            for event, unknown in early[:SHOWN]
-        ]
-        effect = effect_of_the_future(evidence)
-        total = f"{len(early):,} cache writes took in uncharged positions"
-        if effect is None:
-            return inconclusive(f"{total}, but no effect on a charge was seen", findings)
-        return failed(Strength.RAN, findings, f"{total}, and {effect}")
+    early = judge_early(
+        evidence, timeline, "cache-write", does="a cache took in", other="optimizer-step"
+    )
+    if early is not None:
+        return early
     if timeline.entries_before:
         return inconclusive(
             f"the caches held {timeline.entries_before:,} entries before their first write; "
@@ -66,7 +50,8 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
         )
     if timeline.unplaced:
         return inconclusive(f"{timeline.unplaced:,} updates took in tokens not in the stream")
-    return passed(
+    return ran_through(
+        evidence,
         Strength.RAN,
         f"{len(writes):,} runs of cache writes, all of charged tokens, to tables that began empty",
     )
@@ -76,8 +61,10 @@ def _nothing_seen(evidence: Evidence) -> Judgement:
     prefix = evidence.get(PrefixSensitivity)
     if prefix is None or future_moved_charges(prefix):
         return inconclusive("no cache write was seen, and nothing else speaks for the order")
-    return passed(
-        Strength.RAN, "no cache write was seen, and no charge moved when later tokens changed"
+    return ran_through(
+        evidence,
+        Strength.RAN,
+        "no cache write was seen, and no charge moved when later tokens changed",
     )
 
 

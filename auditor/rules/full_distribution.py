@@ -20,6 +20,7 @@ from auditor.rules.measured import (
     beats_noise,
     future_moved_charges,
     nearly_beats_noise,
+    ran_through,
     unreadable,
 )
 from auditor.rulesets import Ruleset
@@ -31,7 +32,6 @@ from auditor.verdict import (
     Strength,
     failed,
     inconclusive,
-    passed,
 )
 
 LN_2 = 0.6931471805599453
@@ -42,10 +42,10 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     noise, timeline = evidence.get(NoiseBound), evidence.get(Timeline)
     if noise is None or timeline is None:
         return inconclusive(evidence.why_not(NoiseBound))
-    if timeline.charged_again:
+    if timeline.charged_again and not timeline.reconciled:
         return inconclusive(
-            f"{timeline.charged_again:,} positions were charged again, and the noise bound covers "
-            "single charges only"
+            f"{timeline.charged_again:,} positions were charged again, and which charge came first "
+            "is not known"
         )
     seen = _seen(noise)
     if beats_noise(noise, ruleset):
@@ -69,7 +69,7 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     why = unreadable(timeline)
     if why is not None:
         return inconclusive(why)
-    return passed(Strength.RAN, seen)
+    return ran_through(evidence, Strength.RAN, seen)
 
 
 def _seen(noise: NoiseBound) -> str:

@@ -1,9 +1,22 @@
 """What several rules ask of a run, asked once; no rule itself."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from auditor.evidence import Evidence, NoiseBound, PrefixSensitivity, Timeline, TimelineEvent
+from auditor.evidence import (
+    Evidence,
+    Exercised,
+    NoiseBound,
+    PrefixSensitivity,
+    Timeline,
+    TimelineEvent,
+)
 from auditor.rulesets import Ruleset
+from auditor.verdict import Finding, Judgement, Location, Strength, failed, inconclusive, passed
+
+SHOWN = 5
+"""Findings that a rule lists; its reason has the count."""
 
 
 def beats_noise(noise: NoiseBound, ruleset: Ruleset) -> bool:
@@ -41,6 +54,17 @@ def future_moved_charges(prefix: PrefixSensitivity) -> bool:
     return prefix.moved > 0 and prefix.repeat_moved == 0
 
 
+def ran_through(evidence: Evidence, strength: Strength, reason: str) -> Judgement:
+    """PASS, unless the run left out a mechanism that the submission's own logs show."""
+    exercised = evidence.get(Exercised)
+    if exercised is not None and exercised.missing:
+        return inconclusive(
+            f"{reason}; but the run did not get to everything that the logs show: "
+            + ", ".join(exercised.missing)
+        )
+    return passed(strength, reason)
+
+
 def unreadable(timeline: Timeline) -> str | None:
     """Why a timeline says nothing about the score; None when it accounts for all of it."""
     if timeline.reconciled:
@@ -51,19 +75,67 @@ def unreadable(timeline: Timeline) -> str | None:
     )
 
 
-def before_their_charge(timeline: Timeline, kind: str) -> list[tuple[TimelineEvent, int]]:
-    """Events of a kind that touch uncharged positions, with how many of them they touch.
+@dataclass(frozen=True, slots=True)
+class Early:
+    """An update that touches positions before their charge."""
 
-    Position 0 is never charged: it is given.
+    event: TimelineEvent
+    uncharged: int
+    """How many of its positions had not been charged."""
+    sure: bool
+    """Whether other positions were charged between the update and the charge of its own.
+
+    Else the charge may have been fixed before the update, and only added up after it.
     """
+
+
+def before_their_charge(timeline: Timeline, kind: str) -> list[Early]:
+    """Updates of a kind that touch uncharged positions; position 0 is given, never charged."""
     charged = np.zeros(timeline.tokens, dtype=bool)
     charged[0] = True
+    charges = [event for event in timeline.events if event.kind == "charge"]
+    behind = 0
     early = []
     for event in timeline.events:
         if event.kind == "charge":
             charged[event.start : event.stop] = True
+            behind += 1
         elif event.kind == kind:
-            unknown = int((~charged[event.start : event.stop]).sum())
-            if unknown:
-                early.append((event, unknown))
+            unknown = np.flatnonzero(~charged[event.start : event.stop]) + event.start
+            if len(unknown):
+                after = charges[behind] if behind < len(charges) else None
+                covers = after is not None and (
+                    after.start <= unknown[0] and unknown[-1] < after.stop
+                )
+                early.append(Early(event, len(unknown), sure=not covers))
     return early
+
+
+def judge_early(
+    evidence: Evidence, timeline: Timeline, kind: str, *, does: str, other: str
+) -> Judgement | None:
+    """What early updates of a kind amount to; None when there are none.
+
+    `does` says what such an update does ("an optimiser step learnt from"); `other` is the kind of
+    update that may explain the same effect.
+    """
+    early = before_their_charge(timeline, kind)
+    if not early:
+        return None
+    findings = [
+        Finding(
+            f"{does} positions {one.event.start:,} to {one.event.stop - 1:,}, "
+            f"{one.uncharged:,} of which had not been charged",
+            Location(file=one.event.file, line=one.event.line, position=one.event.start),
+            {"start": one.event.start, "stop": one.event.stop, "uncharged": one.uncharged},
+        )
+        for one in early[:SHOWN]
+    ]
+    total = f"{len(early):,} times {does} uncharged positions"
+    effect = effect_of_the_future(evidence)
+    if effect is None:
+        return inconclusive(f"{total}, but no effect on a charge was seen", findings)
+    explained = any(one.sure for one in before_their_charge(timeline, other))
+    if explained and not any(one.sure for one in early):
+        return inconclusive(f"{total}; {effect}, which a {other} explains as well", findings)
+    return failed(Strength.RAN, findings, f"{total}, and {effect}")

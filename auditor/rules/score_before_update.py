@@ -5,27 +5,26 @@ first and learn afterwards, is legal test-time training.
 
 Judged by the timeline of a run: every optimiser step, with the validation tokens of its loss,
 against the positions charged so far. An early step fails the rule only when it had an effect, shown
-by an experiment on the score: compile warm-ups whose weights are thrown away are harmless.
+by an experiment on the score, that no early cache write explains as well: compile warm-ups whose
+weights are thrown away are harmless.
 
 How it can be wrong: a step whose tokens cannot be found in the stream is not placed; then the rule
 is INCONCLUSIVE. Learning without an optimiser (counters) is judged by causal-cache.
 """
 
 from auditor.evidence import Evidence, PrefixSensitivity, Timeline
-from auditor.rules.measured import before_their_charge, effect_of_the_future, unreadable
+from auditor.rules.measured import (
+    judge_early,
+    ran_through,
+    unreadable,
+)
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
-    Finding,
     Judgement,
-    Location,
     Rule,
     Strength,
-    failed,
     inconclusive,
-    passed,
 )
-
-SHOWN = 5
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
@@ -36,31 +35,26 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     why = unreadable(timeline)
     if why is not None:
         return inconclusive(why)
-    early = before_their_charge(timeline, "optimizer-step")
-    if early:
-        findings = [
-            Finding(
-                f"an optimiser step learnt from positions {event.start:,} to {event.stop - 1:,}, "
-                f"{unknown:,} of which had not been charged",
-                Location(file=event.file, line=event.line, position=event.start),
-                {"start": event.start, "stop": event.stop, "uncharged": unknown},
-            )
-            for event, unknown in early[:SHOWN]
-        ]
-        effect = effect_of_the_future(evidence)
-        total = f"{len(early):,} optimiser steps learnt from uncharged positions"
-        if effect is None:
-            return inconclusive(f"{total}, but no effect on a charge was seen", findings)
-        return failed(Strength.RAN, findings, f"{total}, and {effect}")
+    early = judge_early(
+        evidence,
+        timeline,
+        "optimizer-step",
+        does="an optimiser step learnt from",
+        other="cache-write",
+    )
+    if early is not None:
+        return early
     if timeline.unplaced:
         return inconclusive(
             f"{timeline.unplaced:,} updates learnt from tokens that are not in the stream"
         )
     steps = [event for event in timeline.events if event.kind == "optimizer-step"]
     if not steps:
-        return passed(Strength.RAN, "no optimiser step touched a validation token")
-    return passed(
-        Strength.RAN, f"{len(steps):,} runs of optimiser steps, all on positions charged before"
+        return ran_through(evidence, Strength.RAN, "no optimiser step touched a validation token")
+    return ran_through(
+        evidence,
+        Strength.RAN,
+        f"{len(steps):,} runs of optimiser steps, all on positions charged before",
     )
 
 

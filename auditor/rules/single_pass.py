@@ -4,14 +4,19 @@ A second charge, made after the state has seen the token, is not a prediction; c
 charges is choosing with the answer at hand.
 
 Judged by counting, in the stage that printed the score, how often each position was charged. The
-charges must add up to the printed score, or nobody knows what was counted.
+charges must add up to the printed score, or nobody knows what was counted. A position that was
+charged, then learnt from or taken into a cache, and then charged again fails the rule. Windows that
+overlap at the end of the stream charge some tokens twice without that; it gives them too much
+weight in the mean and nothing away, organisers have accepted such records, and the result is
+INCONCLUSIVE with the count.
 
-How it can be wrong: the tokens dropped at the end of the stream (less than one window) are not
-charged at all; how much may be missing is the business of full coverage, not of this rule.
+How it can be wrong: state that is neither an optimiser's nor a counter's is not seen as an update.
+The tokens dropped at the end of the stream (less than one window) are not charged at all; how much
+may be missing is the business of full coverage, not of this rule.
 """
 
 from auditor.evidence import Evidence, Timeline
-from auditor.rules.measured import unreadable
+from auditor.rules.measured import ran_through, unreadable
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
@@ -21,7 +26,6 @@ from auditor.verdict import (
     Strength,
     failed,
     inconclusive,
-    passed,
 )
 
 
@@ -35,20 +39,22 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
         return inconclusive(why)
     counted = f"{timeline.charged_positions:,} of {timeline.tokens - 1:,} positions charged"
     if not timeline.charged_again:
-        return passed(Strength.RAN, f"{counted}, each once")
+        return ran_through(evidence, Strength.RAN, f"{counted}, each once")
     place = next(event for event in timeline.events if event.kind == "charge")
-    return failed(
-        Strength.RAN,
-        [
-            Finding(
-                f"{timeline.charged_positions:,} positions were charged "
-                f"{timeline.charged_positions + timeline.charged_again:,} times",
-                Location(file=place.file, line=place.line, position=timeline.first_again),
-                {"again": timeline.charged_again},
-            )
-        ],
-        counted,
+    times = timeline.charged_positions + timeline.charged_again
+    finding = Finding(
+        f"{timeline.charged_positions:,} positions were charged {times:,} times; "
+        f"{timeline.again_after_update:,} of the second charges came after an update had seen "
+        "the token",
+        Location(file=place.file, line=place.line, position=timeline.first_again),
+        {"again": timeline.charged_again, "after_update": timeline.again_after_update},
     )
+    if not timeline.again_after_update:
+        return inconclusive(
+            f"{counted}, {timeline.charged_again:,} of them again with nothing learnt in between",
+            [finding],
+        )
+    return failed(Strength.RAN, [finding], counted)
 
 
 RULE = Rule(

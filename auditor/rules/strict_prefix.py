@@ -13,7 +13,7 @@ business of full-distribution.
 """
 
 from auditor.evidence import Evidence, NoiseBound, PrefixSensitivity
-from auditor.rules.measured import beats_noise, future_moved_charges
+from auditor.rules.measured import beats_noise, future_moved_charges, ran_through
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
@@ -23,7 +23,6 @@ from auditor.verdict import (
     Strength,
     failed,
     inconclusive,
-    passed,
 )
 
 
@@ -54,9 +53,9 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
         )
     seen = f"0 of {prefix.compared:,} earlier charges moved when position {prefix.position:,} "
     noise = evidence.get(NoiseBound)
-    if noise is not None and beats_noise(noise, ruleset):
-        return passed(Strength.RAN, f"{seen}and later changed; see full-distribution for the rest")
-    return passed(Strength.RAN, f"{seen}and later changed")
+    rest = "; see full-distribution for the rest"
+    beaten = noise is not None and beats_noise(noise, ruleset)
+    return ran_through(evidence, Strength.RAN, f"{seen}and later changed{rest if beaten else ''}")
 
 
 RULE = Rule(

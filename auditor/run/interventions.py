@@ -9,7 +9,7 @@ import hashlib
 import math
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.errors import CannotMeasure, ToolError
-from auditor.evidence import Evidence, NoiseBound, PrefixSensitivity, StreamBytes
+from auditor.evidence import (
+    Evidence,
+    LoggedNumbers,
+    NoiseBound,
+    PrefixSensitivity,
+    StreamBytes,
+)
+from auditor.run import exercised
 from auditor.run.align import Aligner
 from auditor.run.record import Record, read_record
 from auditor.run.sandbox import Finished, Limits, execute, missing
@@ -52,14 +59,21 @@ class Run:
     earlier: tuple[Stage, ...]
     charged: Charges
     overrides: tuple[str, ...]
+    output: str
+    """The end of what the script printed."""
 
 
 def run_on_noise(
-    submission: Submission, plan: "Plan", evidence: Evidence, progress: "Progress"
+    submission: Submission,
+    plan: "Plan",
+    evidence: Evidence,
+    progress: "Progress",
+    launch: Mapping[str, str],
 ) -> tuple[str, ...]:
     """Add what both runs show to the evidence; returns every override that was applied.
 
-    Raises ToolError when there is no sandbox, CannotMeasure when the script gives no score.
+    `launch` is the environment that the submission says it was started with. Raises ToolError when
+    there is no sandbox, CannotMeasure when the script gives no score.
     """
     reason = missing(plan.sandbox)
     if reason is not None:
@@ -67,17 +81,18 @@ def run_on_noise(
     if submission.entry is None:
         raise CannotMeasure("expected a training script train_gpt.py to run, found none")
     noise = uniform(VOCAB_SIZE, STREAM_TOKENS, "validation")
-    base = _run(submission, noise, plan, _part(progress, "running on noise", 0.02, 0.5))
+    base = _run(submission, noise, plan, launch, _part(progress, "running on noise", 0.02, 0.5))
     evidence.add(
         build_timeline(base.record, base.stage, base.charged, base.aligner),
         _noise_bound(base),
         _stream_bytes(base),
+        exercised.compare(_log_texts(submission, evidence), base.output),
     )
     position = _site_of_change(submission)
     changed = changed_from(noise, position, VOCAB_SIZE, "changed")
 
     def again(stream: Stream, doing: str, start: float, stop: float) -> Run:
-        return _run(submission, stream, plan, _part(progress, doing, start, stop))
+        return _run(submission, stream, plan, launch, _part(progress, doing, start, stop))
 
     try:
         other = again(changed, "running with the end changed", 0.5, 0.98)
@@ -106,15 +121,25 @@ def _part(progress: "Progress", doing: str, start: float, stop: float) -> Callab
     return lambda done: progress(doing, start + (stop - start) * done)
 
 
+def _log_texts(submission: Submission, evidence: Evidence) -> dict[str, str]:
+    """The run logs that were found by reading."""
+    logged = evidence.get(LoggedNumbers)
+    return {log.file: submission.files[log.file].text for log in logged.logs} if logged else {}
+
+
 def _run(
-    submission: Submission, stream: Stream, plan: "Plan", progress: Callable[[float], None]
+    submission: Submission,
+    stream: Stream,
+    plan: "Plan",
+    launch: Mapping[str, str],
+    progress: Callable[[float], None],
 ) -> Run:
     """Execute the script on a stream; CannotMeasure says how it ended when it printed no score."""
     train = uniform(VOCAB_SIZE, TRAIN_TOKENS, "training")
     script = submission.entry or ""
     progress(0.0)
     with tempfile.TemporaryDirectory(prefix="strict-prefix-") as folder:
-        workspace = lay_out(Path(folder), submission, stream, train)
+        workspace = lay_out(Path(folder), submission, stream, train, launch)
         seen = _Seen(progress)
         finished = execute(
             [sys.executable, "-m", "recorder", script],
@@ -139,6 +164,7 @@ def _run(
         earlier=tuple(found[:-1]),
         charged=charges(record, found[-1], aligner),
         overrides=(*read, *record.scaled, *(f"stand-in: {name}" for name in record.stand_ins)),
+        output=finished.output,
     )
 
 
@@ -174,7 +200,15 @@ def _how_it_ended(script: str, finished: Finished, plan: "Plan") -> str:
 
 
 def _noise_bound(run: Run) -> NoiseBound:
-    count = len(run.charged.position_N)
+    """The bound on the printed score or, where positions are charged again, on first charges.
+
+    Second charges are not covered by it; the first charge of every position is.
+    """
+    positions, first = np.unique(run.charged.position_N, return_index=True)
+    count = len(positions)
+    charged_nats = run.stage.score.val_loss * count
+    if count < len(run.charged.position_N) and len(run.charged.nats_N):
+        charged_nats = math.fsum(run.charged.nats_N[first])
     slack = None
     if run.earlier:
         slack = run.earlier[-1].score.val_loss - run.stream.nats_per_token
@@ -183,7 +217,7 @@ def _noise_bound(run: Run) -> NoiseBound:
         vocab_size=VOCAB_SIZE,
         tokens=count,
         source_nats=count * run.stream.nats_per_token,
-        charged_nats=run.stage.score.val_loss * count,
+        charged_nats=charged_nats,
         slack_nats_per_token=slack,
     )
 

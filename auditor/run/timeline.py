@@ -123,9 +123,24 @@ def build_timeline(record: Record, stage: Stage, charged: Charges, aligner: Alig
         charged_positions=len(positions),
         charged_again=len(charged.position_N) - len(positions),
         first_again=int(again[0]) if len(again) else None,
+        again_after_update=_again_after_update(events + written + stepped, aligner.length),
         entries_before=_entries_before(writes, charged),
         unplaced=unplaced_writes + unplaced_steps,
     )
+
+
+def _again_after_update(events: list[TimelineEvent], length: int) -> int:
+    """Charges of positions that were charged before and touched by an update since."""
+    charged, updated = np.zeros(length, dtype=bool), np.zeros(length, dtype=bool)
+    found = 0
+    for event in sorted(events, key=lambda event: event.order):
+        span = slice(event.start, event.stop)
+        if event.kind == "charge":
+            found += int((charged[span] & updated[span]).sum())
+            charged[span] = True
+        else:
+            updated[span] |= charged[span]
+    return found
 
 
 def _cache_writes(writes: list[Write], aligner: Aligner) -> tuple[list[TimelineEvent], int]:

@@ -5,7 +5,9 @@ evaluation code and hold or fail at every size. What changes the mechanism (chun
 scaled with the stream so that its load stays. Everything changed is said, by name and value.
 """
 
+import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +63,13 @@ SMALL = {
 }
 
 
+# Of a run line these concern the machine that it was written for.
+OURS = re.compile(
+    r"PATH|HOME|TMPDIR|LANG|.*_PATH|.*_DIR|.*RANK|WORLD_SIZE|MASTER_\w+|PYTHON\w*|LD_\w+|OMP_\w+"
+    r"|MKL_\w+|CUDA_\w+|NCCL_\w+|TORCH\w*|HF_\w+|RUN_ID|STRICT_PREFIX_\w+"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """A folder laid out for one execution."""
@@ -73,8 +82,18 @@ class Workspace:
     """Of the environment the part that changes the submission's own configuration."""
 
 
-def lay_out(root: Path, submission: Submission, stream: Stream, train: Stream) -> Workspace:
-    """Write the submission, the tokenizer and the shards below `root`."""
+def lay_out(
+    root: Path,
+    submission: Submission,
+    stream: Stream,
+    train: Stream,
+    launch: Mapping[str, str],
+) -> Workspace:
+    """Write the submission, the tokenizer and the shards below `root`.
+
+    `launch` is the environment of the submission's own run lines: it switches on what was on, and
+    gives way to what makes the run small.
+    """
     folder, data, tools = root / "record", root / "data", root / "tools"
     for path in (folder, data, tools):
         path.mkdir()
@@ -85,7 +104,8 @@ def lay_out(root: Path, submission: Submission, stream: Stream, train: Stream) -
     tokenizer = root / "data" / "tokenizer.model"
     tokenizer.write_bytes(tokenizer_model())
     seen = "{workspace}/data"
-    settings = {"VOCAB_SIZE": str(VOCAB_SIZE), "SEED": "1337", **SMALL}
+    own = {k: v for k, v in launch.items() if not OURS.fullmatch(k)}
+    settings = {**own, "VOCAB_SIZE": str(VOCAB_SIZE), "SEED": "1337", **SMALL}
     fixed = {
         "PATH": "{workspace}/programs:/usr/bin:/bin",
         "HOME": "/tmp",

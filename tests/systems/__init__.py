@@ -26,11 +26,32 @@ TWINS = {
     ),
     "adapts-first": ("        # before the charge\n", "        adapt()\n"),
     "fills-first": ("        # before the charge\n", "        fill()\n"),
+    # The last chunk is charged once more after cache and weights have seen it.
     "charges-twice": (
+        "    for start in range(0, total, CHUNK):\n",
+        "    for start in [*range(0, total, CHUNK), (total - 1) // CHUNK * CHUNK]:\n",
+    ),
+    "overlaps-at-the-end": (
         "            loss_sum += nll.sum().item()\n",
         "            if start + CHUNK >= total:\n"
         "                y, x, nll = y.repeat(2), x.repeat(2), nll.repeat(2)\n"
         "            loss_sum += nll.sum().item()\n",
+    ),
+    # Nothing else changes when a script is written for another machine.
+    "written-for-cuda": (
+        "    model = torch.nn.Sequential(torch.nn.Embedding(V, 16), torch.nn.Linear(16, V))\n",
+        "    from flash_attn_interface import flash_attn_func\n"
+        "    device = torch.device('cuda', 0)\n"
+        "    torch.cuda.set_device(device)\n"
+        "    torch.cuda.synchronize()\n"
+        "    assert torch.cuda.is_available()\n"
+        "    with torch.autocast('cuda', torch.bfloat16), torch.cuda.stream(torch.cuda.Stream()):\n"
+        "        q = torch.ones(1, 3, 2, 4, device='cuda:0', dtype=torch.bfloat16)\n"
+        "        assert flash_attn_func(q, q, q, causal=True).shape == q.shape\n"
+        "    assert torch.zeros(2).pin_memory().cuda(non_blocking=True).is_cuda\n"
+        "    model = torch.nn.Sequential(torch.nn.Embedding(V, 16), torch.nn.Linear(16, V))\n"
+        "    model = torch.compile(model.to(device), fullgraph=True)\n"
+        "    torch.optim.AdamW(model.parameters(), fused=True)\n",
     ),
     # The next token decides a little about how flat the prediction of this one is.
     "looks-ahead": (

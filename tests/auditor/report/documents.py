@@ -39,6 +39,7 @@ def timeline(events: Sequence[TimelineEvent], tokens: int = 100, **changes: Any)
         "charged_positions": 99,
         "charged_again": 0,
         "first_again": None,
+        "again_after_update": 0,
         "entries_before": 0,
         "unplaced": 0,
     }

@@ -8,7 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from auditor.evidence import Evidence, NoiseBound, PrefixSensitivity, Timeline, TimelineEvent
+from auditor.evidence import (
+    Evidence,
+    Exercised,
+    NoiseBound,
+    PrefixSensitivity,
+    Timeline,
+    TimelineEvent,
+)
 from auditor.rules import (
     causal_cache,
     full_distribution,
@@ -37,6 +44,7 @@ HONEST_TIMELINE = Timeline(
     charged_positions=100,
     charged_again=0,
     first_again=None,
+    again_after_update=0,
     entries_before=0,
     unplaced=0,
 )
@@ -147,8 +155,10 @@ def test_the_edge_needs_both_thresholds(nats, tokens, outcome):
     assert judged(full_distribution.RULE, beating(nats, tokens), HONEST_TIMELINE).outcome is outcome
 
 
-def test_charging_twice_is_not_covered_by_the_bound():
+def test_charging_twice_is_covered_only_when_the_first_charges_are_known():
     twice = replace(HONEST_TIMELINE, charged_again=1, first_again=100)
+    assert judged(full_distribution.RULE, beating(5_000), twice).outcome is Outcome.FAIL
+    twice = replace(twice, charged_nats=0.0)
     answer = judged(full_distribution.RULE, beating(5_000), twice)
     assert answer.outcome is Outcome.INCONCLUSIVE
 
@@ -200,6 +210,34 @@ def test_early_updates_without_a_shown_effect_are_inconclusive(rule, kind, facts
 
 
 @pytest.mark.parametrize(("rule", "kind"), UPDATES)
+def test_of_two_early_updates_the_one_that_others_were_charged_after_is_to_blame(rule, kind):
+    other = {"optimizer-step": "cache-write", "cache-write": "optimizer-step"}[kind]
+    # The own update covers just what is charged next: its charge may have been fixed before it.
+    own = event(kind, 51, 101, order=8)
+    blamed = event(other, 1, 101, order=0)
+    timeline = replace(HONEST_TIMELINE, events=(blamed, CHARGE_1, own, CHARGE_2))
+    assert judged(rule, timeline, LOOKS_AHEAD).outcome is Outcome.INCONCLUSIVE
+    alone = replace(timeline, events=(CHARGE_1, own, CHARGE_2))
+    assert judged(rule, alone, LOOKS_AHEAD).outcome is Outcome.FAIL
+    far = replace(timeline, events=(blamed, event(kind, 1, 101, order=0), CHARGE_1, CHARGE_2))
+    assert judged(rule, far, LOOKS_AHEAD).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_a_run_that_left_out_what_the_logs_show_passes_nothing(rule):
+    left_out = Exercised(mechanisms=("ttt",), missing=("`ttt` (train.log:9)",))
+    answer = judged(rule, HONEST_TIMELINE, HONEST_NOISE, HONEST_PREFIX, left_out)
+    assert answer.outcome is Outcome.INCONCLUSIVE
+    assert "train.log:9" in (answer.reason or "")
+
+
+def test_a_run_that_left_something_out_can_still_fail():
+    left_out = Exercised(mechanisms=("ttt",), missing=("`ttt` (train.log:9)",))
+    answer = judged(full_distribution.RULE, beating(5_000), HONEST_TIMELINE, left_out)
+    assert answer.outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(("rule", "kind"), UPDATES)
 def test_updates_whose_tokens_were_not_found_are_inconclusive(rule, kind):
     timeline = replace(with_events(event(kind, 1, 51)), unplaced=1)
     assert judged(rule, timeline, HONEST_PREFIX).outcome is Outcome.INCONCLUSIVE
@@ -221,8 +259,16 @@ def test_no_cache_write_passes_only_when_the_future_moved_nothing():
 # --- single-pass --------------------------------------------------------------------------------
 
 
-def test_one_position_charged_again_fails():
+def test_windows_that_overlap_at_the_end_fail_nobody():
+    """They weigh a few tokens twice, and records like that were accepted."""
     twice = replace(HONEST_TIMELINE, charged_again=1, first_again=100)
+    answer = judged(single_pass.RULE, twice)
+    assert answer.outcome is Outcome.INCONCLUSIVE
+    assert answer.findings
+
+
+def test_one_position_charged_again_after_it_was_learnt_fails():
+    twice = replace(HONEST_TIMELINE, charged_again=1, first_again=100, again_after_update=1)
     answer = judged(single_pass.RULE, twice)
     assert answer.outcome is Outcome.FAIL
     assert "100 positions were charged 101 times" in answer.findings[0].message

@@ -57,6 +57,22 @@ def test_each_twin_fails_what_it_breaks_and_nothing_else(twin, failed):
     assert verdict.outcome is Outcome.FAIL
 
 
+def test_a_script_written_for_cuda_gets_the_verdict_of_the_same_script():
+    verdict = run("written-for-cuda")
+    assert verdict.trouble is None
+    assert rules_with(verdict, Outcome.PASS) == set(RUN_RULES)
+    stood_in = {words.removeprefix("stand-in: ") for words in verdict.overrides}
+    assert {"cuda", "device", "torch.compile", "flash attention", "autocast"} <= stood_in
+    honest = run(None)
+    assert verdict.evidence["NoiseBound"] == honest.evidence["NoiseBound"]
+
+
+def test_charging_the_end_twice_with_nothing_learnt_in_between_fails_nobody():
+    verdict = run("overlaps-at-the-end")
+    assert rules_with(verdict, Outcome.FAIL) == set()
+    assert verdict.result("single-pass").outcome is Outcome.INCONCLUSIVE
+
+
 @pytest.mark.parametrize(
     ("twin", "said"),
     [

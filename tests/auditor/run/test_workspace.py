@@ -47,10 +47,16 @@ def test_shards_have_the_header_of_the_challenge(tmp_path):
 
 def test_everything_is_laid_out_and_settings_are_named(tmp_path):
     stream = uniform(384, 100, "a")
-    laid_out = workspace.lay_out(tmp_path, record(), stream, stream)
+    launch = {"TTT_ENABLED": "1", "NUM_LAYERS": "99", "LD_PRELOAD": "x", "DATA_PATH": "y"}
+    laid_out = workspace.lay_out(tmp_path, record(), stream, stream, launch)
     assert (tmp_path / laid_out.folder / "train_gpt.py").read_text() == record().files[
         "train_gpt.py"
     ].text
     assert laid_out.settings["VOCAB_SIZE"] == "384"
+    # What the submission was started with stays, but for sizes and the machine.
+    assert laid_out.settings["TTT_ENABLED"] == "1"
+    assert laid_out.settings["NUM_LAYERS"] == "4"
+    assert "LD_PRELOAD" not in laid_out.environment
+    assert laid_out.environment["DATA_PATH"] == "{workspace}/data"
     assert set(laid_out.settings) <= set(laid_out.environment)
     assert not {"SSH_AUTH_SOCK", "USER"} & set(laid_out.environment)
