@@ -3,6 +3,10 @@
 Shapes: B sequences, T positions, N n-gram orders, E experts, V vocabulary.
 """
 
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 from torch.nn import functional
 
@@ -12,6 +16,30 @@ from reference_impl.model.gpt import Output
 
 KNOWN_FROM = 0.3  # below this probability the n-grams do not know a token
 SMALLEST_WEIGHT = 0.05
+
+
+Ints = npt.NDArray[np.int64]
+
+
+class Teacher(Protocol):
+    """Counts of the training text, which say how well each order would have done."""
+
+    def look_up(self, inputs_BT: Ints, targets_BT: Ints) -> Lookup:
+        """Return each order's probability of the targets, and whether its context is known."""
+        ...
+
+
+class GatedObjective:
+    """The training loss of a gated record, in the form that the training loop calls."""
+
+    def __init__(self, teacher: Teacher, settings: Settings) -> None:
+        """Learn from a teacher, which the caller has filled or will fill before the first step."""
+        self._teacher, self._settings = teacher, settings
+
+    def __call__(self, output: Output, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        """Return the mean loss of a forward pass."""
+        lookup = self._teacher.look_up(inputs_BT.cpu().numpy(), targets_BT.cpu().numpy())
+        return training_loss(output, targets_BT, lookup, self._settings)
 
 
 def training_loss(
