@@ -95,18 +95,9 @@ def audit(
         auditor audit parameter-golf.git@refs/pull/779/head:records/track_10min_16mb/some_record
     """
     plan = _plan(run, sandbox, run_seconds, ruleset)
-    documents, codes = [], []
-    for path in paths:
-        try:
-            document = _audited(_load(path), plan)
-        except AuditorError as error:
-            _complain(path, error)
-            codes.append(2)
-            continue
-        documents.append(document)
-        codes.append(_exit_code(document, fail_on))
+    documents, code = _audit_all(paths, plan, fail_on)
     _show(documents, output_format, output, html)
-    raise typer.Exit(_worst(codes))
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -128,7 +119,6 @@ def gate(
     Nothing is checked out. A change without a record folder passes.
     """
     from auditor.gate import changed_folders
-    from auditor.submission import Submission
 
     plan = _plan(run, sandbox, run_seconds, ruleset)
     try:
@@ -136,23 +126,15 @@ def gate(
     except AuditorError as error:
         _complain(str(repo), error)
         raise typer.Exit(2) from error
-    documents, codes = [], [0]
     for change in changes:
         if change.deleted:
             print(f"{change.folder}: deleted, nothing to audit", file=sys.stderr)
-            continue
-        try:
-            document = _audited(Submission.from_git(repo, head, change.folder), plan)
-        except AuditorError as error:
-            _complain(change.folder, error)
-            codes.append(2)
-            continue
-        documents.append(document)
-        codes.append(_exit_code(document, fail_on))
     if not changes:
         print(f"no record folder differs between {base} and {head}", file=sys.stderr)
+    kept = [f"{repo}@{head}:{change.folder}" for change in changes if not change.deleted]
+    documents, code = _audit_all(kept, plan, fail_on)
     _show(documents, output_format, output, html)
-    raise typer.Exit(_worst(codes))
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -282,10 +264,26 @@ def _plan(run: bool, sandbox: str, run_seconds: float, ruleset: str) -> "Plan":
         raise typer.BadParameter(str(error)) from error
 
 
-def _load(path: str) -> "Submission":
+def _audit_all(
+    paths: Sequence[str], plan: "Plan", fail_on: FailOn
+) -> tuple[list[dict[str, Any]], int]:
+    """Audit one after the other; what cannot be audited is said and does not stop the rest.
+
+    Returns the verdicts and the exit code for all of them.
+    """
     from auditor.submission import Submission
 
-    return Submission.load(path)
+    documents, codes = [], [0]
+    for path in paths:
+        try:
+            document = _audited(Submission.load(path), plan)
+        except AuditorError as error:
+            _complain(path, error)
+            codes.append(2)
+            continue
+        documents.append(document)
+        codes.append(_exit_code(document, fail_on))
+    return documents, max(codes, key=(0, 3, 2, 1).index)
 
 
 def _audited(submission: "Submission", plan: "Plan") -> dict[str, Any]:
@@ -366,10 +364,6 @@ def _exit_code(document: dict[str, Any], fail_on: FailOn) -> int:
     if document["outcome"] == "inconclusive" and fail_on is FailOn.INCONCLUSIVE:
         return 3
     return 0
-
-
-def _worst(codes: Sequence[int]) -> int:
-    return max(codes, key=(0, 3, 2, 1).index, default=0)
 
 
 def _complain(what: str, error: AuditorError) -> None:

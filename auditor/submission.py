@@ -63,10 +63,12 @@ class Submission:
             return cls._of(path.resolve().name, _folder_files(path))
         if path.is_file():
             return cls.from_archive(path.read_bytes(), path.name)
-        repository, at, where = str(source).rpartition("@")
-        ref, colon, folder = where.partition(":")
-        if at and colon and Path(repository).is_dir():
-            return cls.from_git(Path(repository), ref, folder)
+        text = str(source)
+        for at in (index for index, letter in enumerate(text) if letter == "@"):
+            # Folders may have an @ in their names too; a ref cannot have a colon.
+            ref, colon, folder = text[at + 1 :].partition(":")
+            if colon and Path(text[:at]).is_dir():
+                return cls.from_git(Path(text[:at]), ref, folder)
         raise SubmissionError(
             f"{source}: no such folder or archive (expected a folder, a .zip, .tar, .tar.gz or "
             ".tar.zst file, or GITDIR@REF:FOLDER)"

@@ -3,7 +3,6 @@
 import math
 from collections import defaultdict, deque
 from dataclasses import dataclass, replace
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,8 +105,9 @@ def _values(record: Record, stage: Stage, counts: list[int]) -> NDArray[np.float
 def build_timeline(record: Record, stage: Stage, charged: Charges, aligner: Aligner) -> Timeline:
     """Everything that touched validation positions up to the end of the stage, in order."""
     events = [
-        TimelineEvent(kind="charge", order=order, start=start, stop=stop, **_at(charged.site))
+        event
         for order, start, stop in _runs(charged)
+        for event in _placed("charge", order, [(start, stop)], charged.site)
     ]
     writes = [w for w in record.writes if stage.begins <= w.order < stage.score.order]
     written, unplaced_writes = _cache_writes(writes, aligner)
@@ -153,16 +153,7 @@ def _cache_writes(writes: list[Write], aligner: Aligner) -> tuple[list[TimelineE
         if spans is None:
             unplaced += 1
             continue
-        events += [
-            TimelineEvent(
-                kind="cache-write",
-                order=write.order,
-                start=start,
-                stop=stop,
-                **_at(write.site),
-            )
-            for start, stop in spans
-        ]
+        events += _placed("cache-write", write.order, spans, write.site)
     return events, unplaced
 
 
@@ -205,16 +196,7 @@ def _steps(
             if spans is None:
                 missed += learn.order > first_charge
                 continue
-            events += [
-                TimelineEvent(
-                    kind="optimizer-step",
-                    order=step.order,
-                    start=start,
-                    stop=stop,
-                    **_at(step.site or learn.site),
-                )
-                for start, stop in spans
-            ]
+            events += _placed("optimizer-step", step.order, spans, step.site or learn.site)
     return events, missed
 
 
@@ -253,10 +235,12 @@ def _merged(events: list[TimelineEvent]) -> list[TimelineEvent]:
     return merged
 
 
-class _Place(TypedDict, total=False):
-    file: str
-    line: int
-
-
-def _at(site: Site | None) -> _Place:
-    return {} if site is None else {"file": site[0], "line": site[1]}
+def _placed(
+    kind: str, order: int, spans: list[tuple[int, int]], site: Site | None
+) -> list[TimelineEvent]:
+    """One event a stretch of the stream."""
+    file, line = (site[0], site[1]) if site else (None, None)
+    return [
+        TimelineEvent(kind=kind, order=order, start=start, stop=stop, file=file, line=line)
+        for start, stop in spans
+    ]

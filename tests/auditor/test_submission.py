@@ -55,15 +55,16 @@ def git(folder: Path, *words: str) -> None:
 
 
 def test_every_way_in_gives_the_same_digest(tmp_path):
-    folder = tmp_path / "record"
+    repository = tmp_path / "a@b"
+    folder = repository / "record"
     for path, data in FILES.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "x.pyc").write_bytes(b"ignored")
-    git(tmp_path, "init", "-q")
-    git(tmp_path, "add", "record/README.md", "record/train_gpt.py", "record/logs")
-    git(tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x")
+    git(repository, "init", "-q")
+    git(repository, "add", "record/README.md", "record/train_gpt.py", "record/logs")
+    git(repository, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x")
     loaded = [
         Submission.load(folder),
         Submission.from_archive(zipped(FILES), "record.zip"),
@@ -71,7 +72,7 @@ def test_every_way_in_gives_the_same_digest(tmp_path):
         Submission.from_archive(tarred(FILES), "record.tar"),
         Submission.from_archive(tarred(FILES, "w:gz"), "record.tar.gz"),
         Submission.from_archive(zstandard.compress(tarred(FILES)), "record.tar.zst"),
-        Submission.load(f"{tmp_path}@HEAD:record"),
+        Submission.load(f"{repository}@HEAD:record"),
     ]
     assert {one.name for one in loaded} == {"record"}
     assert len({one.sha256 for one in loaded}) == 1
