@@ -1,7 +1,8 @@
-"""The command line: train, evaluate, export, corpus."""
+"""The command line: train, evaluate, export, corpus, describe."""
 
 import argparse
 import contextlib
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from rich.progress import Progress as ProgressBar
 
 from reference_impl.config import Settings, from_environment
 from reference_impl.corpus import TOKENIZER_NAME, build_corpus
+from reference_impl.describe import describe
 from reference_impl.errors import InputError, SettingsError
 from reference_impl.export import export_records
 from reference_impl.presets import PRESETS, preset
@@ -82,11 +84,14 @@ def _parser() -> Parser:
     export.add_argument("--force", action="store_true", help="replace record folders")
     corpus = commands.add_parser("corpus", help="write OUTPUT/data from Python's own texts")
     corpus.set_defaults(run=_corpus)
-    for command in (train, evaluate, export, corpus):
+    description = commands.add_parser("describe", help="print what a record consists of, as JSON")
+    description.set_defaults(run=_describe)
+    for command in (train, evaluate, export, corpus, description):
         command.add_argument(
             "--preset", default="tiny", help=f"{' or '.join(PRESETS)} (default: tiny)"
         )
         command.add_argument("--size", default="full", help=f"{' or '.join(SIZES)} (default: full)")
+    for command in (train, evaluate, export, corpus):
         command.add_argument("--output", type=Path, required=True, help="folder to write to")
     for command in (train, evaluate, export):
         command.add_argument(
@@ -146,6 +151,11 @@ def _export(options: argparse.Namespace) -> None:
 def _corpus(options: argparse.Namespace) -> None:
     settings = from_environment(preset(options.preset, options.size))
     build_corpus(options.output / "data", settings.vocab_size)
+
+
+def _describe(options: argparse.Namespace) -> None:
+    settings = from_environment(preset(options.preset, options.size))
+    sys.stdout.write(json.dumps(describe(settings), indent=2) + "\n")
 
 
 @contextlib.contextmanager

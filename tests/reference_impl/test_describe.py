@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from reference_impl.__main__ import main
 from reference_impl.config import Settings
 from reference_impl.describe import describe, stored_kind, tensor_shapes
 from reference_impl.model.gpt import GPT
@@ -93,3 +94,21 @@ def test_schedule_and_scheme_are_those_of_the_record() -> None:
     assert full["schedule"]["warmdown_iters"] == 3000
     assert full["quantization"]["name"] == "pr940"
     assert full["rotary_base"] == pytest.approx(22_081.79, abs=0.005)
+
+
+@pytest.mark.parametrize(("size", "parameters"), [("full", 33_326_188), ("tiny", 666_020)])
+def test_the_command_prints_it_and_writes_nothing(
+    size: str, parameters: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["describe", "--preset", "pr924", "--size", size]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["parameters"]["total"] == parameters
+    assert printed == described(preset("pr924", size))
+
+
+def test_the_environment_changes_what_is_described(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NGRAM_BUCKETS", "1024")
+    assert main(["describe", "--preset", "pr779"]) == 0
+    assert json.loads(capsys.readouterr().out)["ngram_tables"]["bytes"] == 12 * 1024 * 4

@@ -10,6 +10,7 @@ from reference_impl.model.gpt import GPT
 from reference_impl.model.rotary import rope_base
 from reference_impl.presets import PRESETS, RECORDS, TINY, preset
 from reference_impl.presets.sizes import tiny
+from reference_impl.windows import chunks_of, sliding_windows
 
 VAL_TOKENS = 62_021_632
 CASES = list(RECORDS.items())
@@ -103,6 +104,16 @@ def test_each_record_has_its_own_numbers() -> None:
         [0.0, 0.0],
         [0.15, 0.5],
     ]
+
+
+def test_the_published_split_gives_the_published_windows_and_chunks() -> None:
+    full = RECORDS["pr779"]
+    windows = sliding_windows(VAL_TOKENS, full.eval_seq_len, full.eval_stride)
+    assert len(windows) == 969_057
+    for name, chunks in (("pr779", 60), ("pr834", 60), ("pr924", 1893)):
+        assert len(chunks_of(windows, RECORDS[name].ttt_chunk_tokens)) == chunks
+    last = VAL_TOKENS - RECORDS["pr940"].eval_seq_len
+    assert len(range(0, last, RECORDS["pr940"].ttt_chunk_tokens)) == 474
 
 
 @pytest.mark.parametrize(("name", "full"), CASES)
