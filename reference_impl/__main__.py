@@ -12,18 +12,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
+from reference_impl.checkpoint import CheckpointFile
 from reference_impl.config import Settings, from_environment
 from reference_impl.corpus import TOKENIZER_NAME, build_corpus
 from reference_impl.describe import describe
+from reference_impl.device import joined_ranks, rank, rank_zero_first
 from reference_impl.errors import InputError, SettingsError
 from reference_impl.export import export_records
 from reference_impl.presets import PRESETS, preset
 from reference_impl.presets.sizes import SIZES
 from reference_impl.quantize.artifact import ARTIFACT_NAME, write_artifact, write_atomically
-from reference_impl.record import open_stream, pack_weights, score_artifact, train_weights
+from reference_impl.quantize.packing import export_model
+from reference_impl.record import open_stream, score_artifact, train_weights
 from reference_impl.runlog import RunLog
-from reference_impl.train import Progress
-from reference_impl.variants import NAMES, variant, variants
+from reference_impl.train import NO_HOOKS, Hooks, Progress
+from reference_impl.variants import COMPLIANT, NAMES, variant, variants
 
 DESCRIPTION = """\
 Train, quantise, score and export a small language-model record with an n-gram cache and test-time
@@ -76,6 +79,11 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     train = commands.add_parser("train", help="train and write OUTPUT/" + ARTIFACT_NAME)
     train.set_defaults(run=_train)
+    train.add_argument("--checkpoint", type=Path, metavar="FILE", help="keep the run's state in it")
+    train.add_argument(
+        "--checkpoint-every", type=int, default=500, metavar="N", help="steps (default: 500)"
+    )
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     evaluate = commands.add_parser("evaluate", help="score a model file with one variant")
     evaluate.set_defaults(run=_evaluate)
     evaluate.add_argument("--model", type=Path, required=True, help="the model file")
@@ -121,16 +129,31 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _train(options: argparse.Namespace) -> None:
-    settings = _settings(options)
-    log = RunLog()
-    stream = open_stream(settings, log)
-    with _progress() as progress:
-        weights = train_weights(settings, stream, log, progress)
-    blob = pack_weights(weights, settings, log)
+    with joined_ranks():
+        with rank_zero_first():
+            settings = _settings(options)
+            hooks = _checkpoints(options, settings)
+        log = RunLog()
+        stream = open_stream(settings, log)
+        with _progress() as progress:
+            teacher = variant(record_of(options.preset), COMPLIANT).system.teacher(settings)
+            weights = train_weights(settings, stream, log, progress, hooks, teacher)
+        if rank():
+            return
+    blob = export_model(weights, settings, 0, log)
     options.output.mkdir(parents=True, exist_ok=True)
     write_artifact(options.output / ARTIFACT_NAME, blob, 0)
     lines = "\n".join(log.lines) + "\n"
     write_atomically(options.output / f"train_seed{settings.seed}.log", lines.encode())
+
+
+def _checkpoints(options: argparse.Namespace, settings: Settings) -> Hooks:
+    if options.checkpoint is None:
+        if options.resume:
+            raise SettingsError("--resume needs --checkpoint FILE, got none")
+        return NO_HOOKS
+    every, resume = options.checkpoint_every, options.resume
+    return Hooks(checkpoints=CheckpointFile(options.checkpoint, settings, every, resume))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -138,7 +161,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     settings = _settings(options)
     log = RunLog()
     stream = open_stream(settings, log)
-    score_artifact(options.model, settings, stream, chosen.system, 0, log)
+    mixer = chosen.system.mixer_of(settings)
+    score_artifact(options.model, settings, stream, chosen.system.evaluate, mixer, 0, log)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -107,6 +107,27 @@ class TrainingStream:
                 self._advance()
         return np.concatenate(pieces)
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """The shard being read and the token in it that comes next."""
+        return (self._next_shard - 1) % len(self.shards), self._position
+
+    def seek(self, place: tuple[int, int]) -> None:
+        """Go on from a place that the stream was at before."""
+        shard, position = place
+        if not 0 <= shard < len(self.shards):
+            raise DataError(
+                f"{self.shards[0].parent / TRAIN_PATTERN} must match more than {shard} shards to "
+                f"go on from, got {len(self.shards)}"
+            )
+        self._tokens_T = read_shard(self.shards[shard], self._vocab_size)
+        if not 0 <= position <= len(self._tokens_T):
+            raise DataError(
+                f"{self.shards[shard]} must hold at least {position} tokens to go on from, got "
+                f"{len(self._tokens_T)}"
+            )
+        self._next_shard, self._position = (shard + 1) % len(self.shards), position
+
     def _advance(self) -> None:
         for _ in self.shards:
             self._tokens_T = read_shard(self.shards[self._next_shard], self._vocab_size)

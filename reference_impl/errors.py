@@ -23,3 +23,7 @@ class TrainingError(InputError):
 
 class ExportError(InputError):
     """A record folder cannot be written where it was asked for."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint cannot be written, or cannot be resumed from."""

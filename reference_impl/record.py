@@ -1,10 +1,12 @@
 """A whole record: train, quantise, write the model file, read it back, score."""
 
+import functools
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,24 +21,38 @@ from reference_impl.data import (
 )
 from reference_impl.device import pick_device
 from reference_impl.errors import InputError
-from reference_impl.evaluate import Mixer, Scores, Stream
-from reference_impl.model.gpt import GPT
+from reference_impl.evaluate import Ints, Mixer, Scores, Stream
+from reference_impl.mixture.gate import Lookup
+from reference_impl.mixture.losses import training_loss
+from reference_impl.model.gpt import GPT, Output
 from reference_impl.quantize.artifact import (
     ARTIFACT_NAME,
     ArtifactSize,
     check_fit,
     code_bytes,
-    pack,
     read_artifact,
     write_artifact,
 )
-from reference_impl.quantize.rowwise import quantize_state, restore_state
+from reference_impl.quantize.packing import export_model
+from reference_impl.quantize.rowwise import restore_state
 from reference_impl.runlog import RunLog
 from reference_impl.tokenizer import byte_table, load_tokenizer
-from reference_impl.train import Progress, new_model, train
+from reference_impl.train import NO_HOOKS, Hooks, Progress, new_model, train
 
 MixerOf = Callable[[Settings], Mixer]
 Evaluation = Callable[[GPT, Stream, Mixer, Settings, RunLog], Scores]
+
+
+class Teacher(Protocol):
+    """What the training text says of the n-grams in it."""
+
+    def prefill(self) -> int:
+        """Read the training text, and return how many tokens that were."""
+        ...
+
+    def look_up(self, inputs_BT: Ints, targets_BT: Ints) -> Lookup:
+        """Return each order's probability of the targets."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +61,23 @@ class System:
 
     mixer_of: MixerOf
     evaluate: Evaluation
+    teacher_of: Callable[[Settings], Teacher] | None = None  # of the gate, while it trains
+    carry: Callable[[Settings, Any], Mixer] | None = None  # goes on with the teacher's own tables
 
-    def parts(self) -> dict[str, MixerOf | Evaluation]:
-        """Return each part by its field's name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    def parts(self) -> dict[str, Callable[..., Any]]:
+        """Return each part that it has by its field's name."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def teacher(self, settings: Settings) -> Teacher | None:
+        """Return a new teacher, which knows nothing before training fills it."""
+        return None if self.teacher_of is None else self.teacher_of(settings)
+
+    def mixer(self, settings: Settings, teacher: Teacher | None) -> Mixer:
+        """Return the mixer that evaluation begins with; without training there is no teacher."""
+        if self.carry is None or teacher is None:
+            return self.mixer_of(settings)
+        return self.carry(settings, teacher)
 
 
 def main(defaults: Settings, system: System, folder: Path) -> int:
@@ -65,10 +94,14 @@ def run_record(settings: Settings, system: System, code: list[Path]) -> None:
     """Train, unless EVAL_ONLY is set, and score the model file in the present folder."""
     log, artifact = RunLog(), Path(ARTIFACT_NAME)
     stream = open_stream(settings, log)
+    teacher = None
     if os.environ.get("EVAL_ONLY", "0") == "0":
-        blob = pack_weights(train_weights(settings, stream, log), settings, log)
+        teacher = system.teacher(settings)
+        weights = train_weights(settings, stream, log, teacher=teacher)
+        blob = export_model(weights, settings, code_bytes(code), log)
         write_artifact(artifact, blob, code_bytes(code))
-    score_artifact(artifact, settings, stream, system, code_bytes(code), log)
+    mixer = system.mixer(settings, teacher)
+    score_artifact(artifact, settings, stream, system.evaluate, mixer, code_bytes(code), log)
 
 
 def open_stream(settings: Settings, log: RunLog) -> Stream:
@@ -89,39 +122,45 @@ def open_stream(settings: Settings, log: RunLog) -> Stream:
 
 
 def train_weights(
-    settings: Settings, stream: Stream, log: RunLog, progress: Progress | None = None
+    settings: Settings,
+    stream: Stream,
+    log: RunLog,
+    progress: Progress | None = None,
+    hooks: Hooks = NO_HOOKS,
+    teacher: Teacher | None = None,
 ) -> dict[str, Tensor]:
     """Train on the training shards and return the averaged weights."""
+    if teacher is not None:
+        objective = functools.partial(_taught_loss, teacher, settings)
+        hooks = replace(hooks, objective=objective, prefill=teacher.prefill)
     folder = Path(settings.data_path)
     shards = len(find_shards(folder, TRAIN_PATTERN))
     log(f"train_loader:dataset:{folder.name} train_shards:{shards}")
     return train(
-        settings, lambda: TrainingStream(folder, settings.vocab_size), stream, log, progress
+        settings, lambda: TrainingStream(folder, settings.vocab_size), stream, log, progress, hooks
     )
 
 
-def pack_weights(weights: dict[str, Tensor], settings: Settings, log: RunLog) -> bytes:
-    """Return the compressed, quantised weights."""
-    log(f"Serialized model: {sum(w.numel() * w.element_size() for w in weights.values())} bytes")
-    return pack(quantize_state(weights, settings.fp16_max_numel))
+def _taught_loss(
+    teacher: Teacher, settings: Settings, output: Output, inputs_BT: Tensor, targets_BT: Tensor
+) -> Tensor:
+    lookup = teacher.look_up(inputs_BT.cpu().numpy(), targets_BT.cpu().numpy())
+    return training_loss(output, targets_BT, lookup, settings)
 
 
 def score_artifact(
     artifact: Path,
     settings: Settings,
     stream: Stream,
-    system: System,
+    evaluate: Evaluation,
+    mixer: Mixer,
     shipped_code_bytes: int,
     log: RunLog,
 ) -> Scores:
     """Score a model file as the system does, after checking that it and the code are in limits."""
     model = load_model(artifact, settings, stream.device)
-    size = ArtifactSize(artifact.stat().st_size, shipped_code_bytes)
-    size.check()
-    log(f"Code size: {size.code_bytes} bytes")
-    log(f"Serialized model int6+zstd: {size.model_bytes} bytes")
-    log(f"Total submission size int6+zstd: {size.total_bytes} bytes")
-    return system.evaluate(model, stream, system.mixer_of(settings), settings, log)
+    ArtifactSize(artifact.stat().st_size, shipped_code_bytes).check()
+    return evaluate(model, stream, mixer, settings, log)
 
 
 def load_model(artifact: Path, settings: Settings, device: torch.device) -> GPT:

@@ -2,6 +2,8 @@
 
 import sys
 
+from reference_impl.device import rank
+
 
 class RunLog:
     """Prints each line at once and remembers it."""
@@ -11,7 +13,9 @@ class RunLog:
         self.lines: list[str] = []
 
     def __call__(self, line: str) -> None:
-        """Print one line."""
+        """Print one line, unless another process prints it."""
+        if rank():
+            return
         self.lines.append(line)
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()

@@ -6,24 +6,97 @@ Shapes: B sequences, T positions.
 import copy
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from reference_impl.config import Settings
 from reference_impl.data import TrainingStream
-from reference_impl.device import mixed_precision, peak_memory_mib
-from reference_impl.errors import TrainingError
+from reference_impl.device import finish_work, largest_over_ranks, peak_memory_mib, rank
 from reference_impl.evaluate import Stream, validate
-from reference_impl.model.gpt import GPT, cross_entropy
+from reference_impl.model.gpt import GPT
 from reference_impl.optim.average import WeightAverage
-from reference_impl.optim.groups import make_optimizers, set_rates
 from reference_impl.optim.schedule import learning_rate_scale, training_budget_ms
 from reference_impl.runlog import RunLog
+from reference_impl.trainer import Objective, Trainer, nats_per_token
 
 FIRST_STEPS_LOGGED = 10
+SWA_SCALE = 0.2  # rate scale below which some records collect snapshots
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """All that a run needs to go on as if it had never stopped."""
+
+    step: int
+    elapsed_ms: float
+    prefill_ms: float
+    place: tuple[int, int]  # in the training stream
+    rounding: bool  # whether late quantisation-aware training has begun
+    announced: bool  # whether the log has the line of the snapshots
+    model: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimizers: list[dict[str, Any]]  # as torch has them
+    random: Tensor
+
+
+class Checkpoints(Protocol):
+    """Where states are kept; rank 0 saves, every rank loads."""
+
+    def load(self) -> TrainingState | None:
+        """Return the state to go on from, if that was asked for."""
+
+    def due(self, step: int) -> bool:
+        """Return whether the state after that many steps is to be kept."""
+
+    def save(self, state: TrainingState) -> None:
+        """Keep a state in place of the one before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What a run may bring: its own loss, tables to fill first, a clock, a place for its state."""
+
+    objective: Objective = nats_per_token
+    prefill: Callable[[], int] | None = None  # returns how many tokens it read
+    clock: Callable[[], float] = time.perf_counter  # in seconds
+    checkpoints: Checkpoints | None = None
+
+
+NO_HOOKS = Hooks()
+
+
+class Stopwatch:
+    """Counts the milliseconds spent inside its `with` blocks.
+
+    The slowest rank's count holds for all, so that all see one learning rate and stop together.
+    """
+
+    def __init__(self, clock: Callable[[], float], device: torch.device) -> None:
+        """Start at zero."""
+        self._clock, self._device = clock, device
+        self._started = 0.0
+        self.elapsed_ms = 0.0
+
+    def __enter__(self) -> None:
+        """Go on counting."""
+        self._started = self._clock()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stand still, once the device is done; after an error there is nothing to agree on."""
+        if error is None:
+            finish_work(self._device)
+            elapsed_ms = self.elapsed_ms + 1000 * (self._clock() - self._started)
+            self.elapsed_ms = largest_over_ranks(elapsed_ms, self._device)
 
 
 def new_model(settings: Settings, device: torch.device) -> GPT:
@@ -32,50 +105,13 @@ def new_model(settings: Settings, device: torch.device) -> GPT:
     return GPT(settings).to(device)
 
 
-class Trainer:
-    """A model, its optimisers and where it is in the training stream."""
-
-    def __init__(self, model: GPT, loader: TrainingStream, settings: Settings) -> None:
-        """Start at the first token of the first shard."""
-        self.model, self.loader, self.settings = model, loader, settings
-        self.device = model.tok_embed.weight.device
-        self.optimizers = make_optimizers(model, settings)
-
-    def step(self, step: int, scale: float) -> float:
-        """Take one update and return its training loss in nats."""
-        set_rates(self.optimizers, step, scale)
-        accumulate = self.settings.grad_accum_steps
-        loss = torch.zeros((), device=self.device)
-        for _ in range(accumulate):
-            part = self._loss() / accumulate
-            part.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            loss += part.detach()
-        nats = float(loss)
-        if not np.isfinite(nats):
-            raise TrainingError(
-                f"the training loss must stay finite, got {nats} at step {step + 1}; "
-                f"lower EMBED_LR, MATRIX_LR and SCALAR_LR"
-            )
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip_norm)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        self.model.zero_grad(set_to_none=True)
-        return nats
-
-    def _loss(self) -> Tensor:
-        length = self.settings.train_batch_tokens // self.settings.grad_accum_steps
-        tokens = torch.from_numpy(self.loader.take(length + 1)).to(self.device)
-        rows = (-1, self.settings.train_seq_len)
-        with mixed_precision(self.device):
-            return cross_entropy(self.model, tokens[:-1].view(rows), tokens[1:].view(rows))
-
-
 def train(
     settings: Settings,
     loader_of: Callable[[], TrainingStream],
     stream: Stream,
     log: RunLog,
     progress: Progress | None = None,
+    hooks: Hooks = NO_HOOKS,
 ) -> dict[str, Tensor]:
     """Return the averaged weights of a training run."""
     model = new_model(settings, stream.device)
@@ -86,13 +122,13 @@ def train(
         f"seed:{settings.seed}"
     )
     _warm_up(Trainer(model, loader_of(), settings), log)
-    trainer = Trainer(model, loader_of(), settings)
-    average = WeightAverage(model, settings.ema_decay)
-    _run_steps(trainer, average, stream, log, progress)
+    run = _Run(Trainer(model, loader_of(), settings, hooks.objective), stream, log, hooks)
+    run.begin()
+    run.go(progress)
     allocated, reserved = peak_memory_mib(stream.device)
     log(f"peak memory allocated: {allocated} MiB reserved: {reserved} MiB")
     log("ema:applying EMA weights (skipping diagnostic evals)")
-    return average.state_dict()
+    return run.average.state_dict()
 
 
 def _warm_up(trainer: Trainer, log: RunLog) -> None:
@@ -106,41 +142,115 @@ def _warm_up(trainer: Trainer, log: RunLog) -> None:
     trainer.model.load_state_dict(before)
 
 
-def _run_steps(
-    trainer: Trainer,
-    average: WeightAverage,
-    stream: Stream,
-    log: RunLog,
-    progress: Progress | None,
-) -> None:
-    settings = trainer.settings
-    last, every = settings.iterations, settings.val_loss_every
-    budget_ms = training_budget_ms(settings)
-    elapsed_ms = 0.0
-    step = 0
-    while True:
-        capped = elapsed_ms >= budget_ms
-        done = capped or step >= last
-        timing = f"train_time:{elapsed_ms:.0f}ms step_avg:{elapsed_ms / max(step, 1):.2f}ms"
-        if every and (done or step % every == 0):  # the clock stands still meanwhile
-            score = validate(trainer.model, stream, settings)
-            log(
-                f"step:{step}/{last} val_loss:{score.nats_per_token:.4f} "
-                f"val_bpb:{score.bits_per_byte:.4f} {timing}"
+class _Run:
+    """The timed part of training, and what of it a checkpoint has to hold."""
+
+    def __init__(self, trainer: Trainer, stream: Stream, log: RunLog, hooks: Hooks) -> None:
+        self.trainer, self.stream, self.log, self.hooks = trainer, stream, log, hooks
+        self.settings = trainer.settings
+        self.watch = Stopwatch(hooks.clock, trainer.device)
+        self.average = WeightAverage(trainer.model, self.settings.ema_decay)
+        self.steps = 0
+        self.prefill_ms = 0.0
+        self.announced = False
+
+    def begin(self) -> None:
+        """Go on from a checkpoint, and fill the objective's tables if it has any."""
+        checkpoints, prefill = self.hooks.checkpoints, self.hooks.prefill
+        state = checkpoints.load() if checkpoints else None
+        if prefill:
+            self.log("prefilling n-gram tables from training shards (frozen oracle)...")
+            with self.watch:
+                tokens = prefill()
+            self.prefill_ms = self.watch.elapsed_ms
+            self.log(
+                f"prefilled {tokens:,} tokens in {self.prefill_ms:.0f}ms (counted in wallclock)"
             )
-        if done:
-            break
-        started = time.perf_counter()
-        nats = trainer.step(step, learning_rate_scale(settings, step, elapsed_ms))
-        average.update(trainer.model)
-        elapsed_ms += 1000 * (time.perf_counter() - started)
-        step += 1
-        if step <= FIRST_STEPS_LOGGED or step % settings.train_log_every == 0 or step == last:
-            log(
-                f"step:{step}/{last} train_loss:{nats:.4f} train_time:{elapsed_ms:.0f}ms "
-                f"step_avg:{elapsed_ms / step:.2f}ms"
+        if state:  # its clock has the first prefill in it, so that a second one is not counted
+            self._restore(state)
+            self.log(f"resumed: step:{self.steps} train_time:{self.watch.elapsed_ms:.0f}ms")
+
+    def go(self, progress: Progress | None) -> None:
+        """Train until the steps or the time are used up; validating and saving cost no time."""
+        settings, last = self.settings, self.settings.iterations
+        every = settings.val_loss_every
+        while True:
+            capped = self.watch.elapsed_ms >= training_budget_ms(settings)
+            done = capped or self.steps >= last
+            if rank() == 0 and every and (done or self.steps % every == 0):
+                score = validate(self.trainer.model, self.stream, settings)
+                self.log(
+                    f"step:{self.steps}/{last} val_loss:{score.nats_per_token:.4f} "
+                    f"val_bpb:{score.bits_per_byte:.4f} {self._timing()}"
+                )
+            if done:
+                break
+            nats = self._step()
+            if (
+                self.steps <= FIRST_STEPS_LOGGED
+                or self.steps % settings.train_log_every == 0
+                or self.steps == last
+            ):
+                self.log(f"step:{self.steps}/{last} train_loss:{nats:.4f} {self._timing()}")
+            if progress:
+                progress(self.steps, last)
+            checkpoints = self.hooks.checkpoints
+            if rank() == 0 and checkpoints and checkpoints.due(self.steps):
+                checkpoints.save(self._state())
+        if self.steps < last:
+            self.log(
+                f"stopping_early: wallclock_cap train_time:{self.watch.elapsed_ms:.0f}ms "
+                f"step:{self.steps}/{last}"
             )
-        if progress:
-            progress(step, last)
-    if step < last:
-        log(f"stopping_early: wallclock_cap train_time:{elapsed_ms:.0f}ms step:{step}/{last}")
+
+    def _step(self) -> float:
+        settings, trainer = self.settings, self.trainer
+        elapsed_ms = self.watch.elapsed_ms
+        scale = learning_rate_scale(settings, self.steps, elapsed_ms, self.prefill_ms)
+        late = scale < settings.late_qat_threshold and self.steps >= settings.late_qat_min_step
+        if late and not trainer.rounding:
+            trainer.rounding = True
+            if settings.soft_round_qat:
+                self.log("soft_round_qat:enabled initial_alpha=1.0")
+            self.log(f"late_qat:enabled step:{self.steps} scale:{scale:.4f}")
+        with self.watch:
+            nats = trainer.step(self.steps, scale)
+            self.average.update(trainer.model)
+        self.steps += 1
+        every = settings.swa_every
+        if every and scale < SWA_SCALE and self.steps % every == 0 and not self.announced:
+            # The records go on to sum snapshots that nothing reads: the line is all that remains.
+            self.announced = True
+            self.log(f"swa:start step:{self.steps}")
+        return nats
+
+    def _timing(self) -> str:
+        elapsed_ms = self.watch.elapsed_ms
+        step_ms = (elapsed_ms - self.prefill_ms) / max(self.steps, 1)
+        return f"train_time:{elapsed_ms:.0f}ms step_avg:{step_ms:.2f}ms"
+
+    def _state(self) -> TrainingState:
+        trainer = self.trainer
+        return TrainingState(
+            step=self.steps,
+            elapsed_ms=self.watch.elapsed_ms,
+            prefill_ms=self.prefill_ms,
+            place=trainer.loader.place,
+            rounding=trainer.rounding,
+            announced=self.announced,
+            model=trainer.model.state_dict(),
+            average=self.average.weights,
+            optimizers=[optimizer.state_dict() for optimizer in trainer.optimizers],
+            random=torch.get_rng_state(),
+        )
+
+    def _restore(self, state: TrainingState) -> None:
+        self.steps, self.watch.elapsed_ms = state.step, state.elapsed_ms
+        self.prefill_ms, self.announced = state.prefill_ms, state.announced
+        self.trainer.loader.seek(state.place)
+        self.trainer.rounding = state.rounding
+        self.trainer.model.load_state_dict(state.model)
+        self.average.restore(state.average)
+        for optimizer, saved in zip(self.trainer.optimizers, state.optimizers, strict=True):
+            optimizer.load_state_dict(saved)
+        torch.set_rng_state(state.random)

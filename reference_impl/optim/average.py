@@ -20,6 +20,11 @@ class WeightAverage:
         for name, value in model.state_dict().items():
             self.weights[name].lerp_(value.detach().float(), 1 - self._decay)
 
+    def restore(self, weights: dict[str, Tensor]) -> None:
+        """Go on from an average taken earlier."""
+        for name, value in self.weights.items():
+            value.copy_(weights[name])
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the averaged weights on the CPU."""
         return {name: value.cpu() for name, value in self.weights.items()}

@@ -6,6 +6,8 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from reference_impl.device import rank, sum_over_ranks, world_size
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic that drives singular values towards one
 NEWTON_SCHULZ_STEPS = 5
 
@@ -48,19 +50,37 @@ class Muon(torch.optim.Optimizer):
         """Apply one update to every matrix that has a gradient."""
         assert closure is None
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
+            parameters = [p for p in group["params"] if p.grad is not None]
+            directions = [self._direction(p, group["momentum"]) for p in parameters]
+            for parameter, update in zip(parameters, _share_out(directions), strict=True):
+                _apply(parameter, update, group)
         return None
 
-    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+    def _direction(self, parameter: Tensor, momentum: float) -> Tensor:
         gradient = parameter.grad
         assert gradient is not None
         state = self.state[parameter]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(gradient)
-        buffer = state["momentum"].mul_(group["momentum"]).add_(gradient)
-        update = orthogonalise(gradient + group["momentum"] * buffer)
-        rows, columns = parameter.shape
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(update, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+        buffer: Tensor = state["momentum"].mul_(momentum).add_(gradient)
+        return gradient + momentum * buffer
+
+
+def _share_out(directions: list[Tensor]) -> list[Tensor]:
+    """Orthogonalise matrix i on rank i modulo the number of ranks, and exchange the results."""
+    ranks = world_size()
+    if ranks == 1 or not directions:
+        return [orthogonalise(direction) for direction in directions]
+    updates = [
+        orthogonalise(direction) if index % ranks == rank() else torch.zeros_like(direction)
+        for index, direction in enumerate(directions)
+    ]
+    flat = sum_over_ranks(torch.cat([update.flatten() for update in updates]))
+    pieces = torch.split(flat, [update.numel() for update in updates])
+    return [piece.view_as(update) for piece, update in zip(pieces, updates, strict=True)]
+
+
+def _apply(parameter: Tensor, update: Tensor, group: dict[str, Any]) -> None:
+    rows, columns = parameter.shape
+    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+    parameter.add_(update, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)

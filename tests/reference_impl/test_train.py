@@ -1,17 +1,23 @@
+import math
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from reference_impl.config import Settings
 from reference_impl.data import TrainingStream
-from reference_impl.errors import TrainingError
-from reference_impl.model.gpt import cross_entropy
+from reference_impl.errors import SettingsError, TrainingError
+from reference_impl.model.gpt import Output, cross_entropy
+from reference_impl.optim.groups import matrices
+from reference_impl.optim.late_qat import round_straight_through, rounding_penalty
 from reference_impl.record import open_stream, train_weights
 from reference_impl.runlog import RunLog
-from reference_impl.train import Trainer, new_model
+from reference_impl.train import Hooks, new_model
+from reference_impl.trainer import Objective, Trainer, nats_per_token
 
 CPU = torch.device("cpu")
 
@@ -63,7 +69,7 @@ def test_accumulated_parts_learn_from_consecutive_tokens(settings: Settings) -> 
 
 
 def test_a_clock_stops_training_early_and_says_so(settings: Settings) -> None:
-    _, lines = trained(replace(settings, iterations=10_000, max_wallclock_seconds=0.05))
+    _, lines = trained(replace(settings, iterations=10_000, max_wallclock_seconds=18.05))
     stop = next(line for line in lines if line.startswith("stopping_early"))
     match = re.fullmatch(r"stopping_early: wallclock_cap train_time:(\d+)ms step:(\d+)/10000", stop)
     assert match
@@ -81,3 +87,163 @@ def test_progress_is_told_of_every_step(settings: Settings) -> None:
     stream = open_stream(settings, RunLog())
     train_weights(settings, stream, RunLog(), lambda step, last: seen.append((step, last)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+@dataclass
+class Clock:
+    """A clock that moves only when told to."""
+
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def timed(settings: Settings, hooks: Hooks, **changes: Any) -> tuple[dict[str, Tensor], list[str]]:
+    changed = replace(settings, **{"val_loss_every": 0, "iterations": 10_000} | changes)
+    log = RunLog()
+    return train_weights(changed, open_stream(changed, log), log, None, hooks), log.lines
+
+
+def slow(clock: Clock, seconds: float) -> Objective:
+    """Return the usual objective, which takes that long for each of a step's two parts."""
+
+    def objective(output: Output, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        clock.seconds += seconds / 2
+        return nats_per_token(output, inputs_BT, targets_BT)
+
+    return objective
+
+
+def test_training_stops_at_the_reserve_and_says_so(settings: Settings) -> None:
+    clock = Clock()
+    hooks = Hooks(objective=slow(clock, 10.0), clock=clock)
+    _, lines = timed(settings, hooks, max_wallclock_seconds=118.0)
+    assert "step:10/10000 train_loss" in "\n".join(lines)
+    assert "stopping_early: wallclock_cap train_time:100000ms step:10/10000" in lines
+    _, lines = timed(settings, hooks, max_wallclock_seconds=118.0, train_reserve_seconds=0.0)
+    assert "stopping_early: wallclock_cap train_time:120000ms step:12/10000" in lines
+
+
+def test_a_cap_within_the_reserve_is_refused(settings: Settings) -> None:
+    message = "must be more than TRAIN_RESERVE_SECONDS, got 18.0 and 18.0"
+    with pytest.raises(SettingsError, match=message):
+        replace(settings, max_wallclock_seconds=18.0)
+
+
+def test_a_prefill_runs_once_and_inside_the_clock(settings: Settings) -> None:
+    clock, seen = Clock(), []
+
+    def prefill() -> int:
+        clock.seconds += 40.0
+        seen.append("prefill")
+        return 8_000_040_960
+
+    def objective(output: Output, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        seen.append("step")
+        return slow(clock, 10.0)(output, inputs_BT, targets_BT)
+
+    hooks = Hooks(objective=objective, prefill=prefill, clock=clock)
+    _, lines = timed(settings, hooks, max_wallclock_seconds=118.0)
+    assert "prefilled 8,000,040,960 tokens in 40000ms (counted in wallclock)" in lines
+    assert "stopping_early: wallclock_cap train_time:100000ms step:6/10000" in lines
+    assert any(line.endswith("train_time:100000ms step_avg:10000.00ms") for line in lines)
+    assert seen == ["prefill"] + 12 * ["step"]  # the warm-up has neither
+
+
+def test_validation_costs_no_time(settings: Settings) -> None:
+    ticking = iter(range(10**6))
+    hooks = Hooks(clock=lambda: float(next(ticking)))  # a second for each look at it
+    for every in (1, 1000):
+        _, lines = timed(settings, hooks, iterations=5, val_loss_every=every)
+        assert any(line.startswith("step:5/5 train_loss") for line in lines)
+        assert any("train_time:5000ms" in line for line in lines)
+
+
+def test_an_objective_decides_what_is_learned(settings: Settings) -> None:
+    def backwards(output: Output, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        return -nats_per_token(output, inputs_BT, targets_BT)
+
+    _, lines = timed(settings, Hooks(objective=backwards), iterations=1)
+    _, usual = timed(settings, Hooks(), iterations=1)
+    first = next(line for line in lines if line.startswith("step:1/1 train_loss:"))
+    assert first.startswith("step:1/1 train_loss:-5.9")
+    assert any(line.startswith("step:1/1 train_loss:5.9") for line in usual)
+
+
+def test_weights_train_as_int5_once_the_rate_is_low(settings: Settings) -> None:
+    late = {"iterations": 10, "warmdown_iters": 10, "late_qat_threshold": 0.5}
+    _, lines = timed(settings, Hooks(), **late)
+    assert "late_qat:enabled step:6 scale:0.4000" in lines
+    assert sum("qat" in line for line in lines) == 1
+    _, lines = timed(settings, Hooks(), **late, late_qat_min_step=8, soft_round_qat=True)
+    assert lines.index("soft_round_qat:enabled initial_alpha=1.0") + 1 == lines.index(
+        "late_qat:enabled step:8 scale:0.2000"
+    )
+    assert not any("qat" in line for line in timed(settings, Hooks(), iterations=10)[1])
+
+
+def test_the_loss_of_rounded_weights_is_the_rounded_models(settings: Settings) -> None:
+    trainer, again = (fresh_trainer(settings) for _ in range(2))
+    trainer.rounding = True
+    with torch.no_grad():
+        for weight in matrices(again.model).values():
+            weight.copy_(round_straight_through(weight))
+    rounded, plain = trainer.step(0, 0.3), again.step(0, 0.3)
+    assert rounded == pytest.approx(plain, rel=1e-6)
+    assert rounded != fresh_trainer(settings).step(0, 0.3)
+
+
+def test_the_rounding_penalty_joins_the_loss_only_while_rounding(settings: Settings) -> None:
+    weighted = replace(settings, crown_q_lambda=2.0)
+    assert fresh_trainer(weighted).step(0, 1.0) == fresh_trainer(settings).step(0, 1.0)
+    plain, charged = fresh_trainer(settings), fresh_trainer(weighted)
+    plain.rounding = charged.rounding = True
+    penalty = float(rounding_penalty(list(matrices(plain.model).values())).detach())
+    expected = plain.step(0, 1.0) + 2.0 * penalty
+    assert charged.step(0, 1.0) == pytest.approx(expected, rel=1e-6)
+
+
+def test_snapshots_are_announced_once_and_change_nothing(settings: Settings) -> None:
+    late = {"iterations": 12, "warmdown_iters": 12}
+    plain, _ = timed(settings, Hooks(), **late)
+    weights, lines = timed(settings, Hooks(), **late, swa_every=2)
+    # The rate is below 0.2 from the update at step 10 on, which ends in step 11.
+    assert [line for line in lines if line.startswith("swa")] == ["swa:start step:12"]
+    assert all(torch.equal(plain[name], weights[name]) for name in plain)
+
+
+def test_gradients_are_clipped_over_all_parameters(settings: Settings) -> None:
+    trainer = fresh_trainer(replace(settings, grad_clip_norm=0.3))
+    norms: list[float] = []
+    for optimizer in trainer.optimizers:
+        optimizer.register_step_pre_hook(
+            lambda held, *_: norms.extend(
+                float(p.grad.norm()) for g in held.param_groups for p in g["params"]
+            )
+        )
+    trainer.step(0, 1.0)
+    assert math.hypot(*norms) == pytest.approx(0.3, rel=1e-3)
+
+
+def test_a_device_out_of_memory_is_reported_with_its_sizes(settings: Settings) -> None:
+    def greedy(output: Output, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of "
+            "8.00 GiB of which 1.00 GiB is free."
+        )
+
+    message = (
+        "64 tokens at once do not fit, raise GRAD_ACCUM_STEPS above 2: .* 9.00 GiB.* 8.00 GiB$"
+    )
+    with pytest.raises(TrainingError, match=message):
+        timed(settings, Hooks(objective=greedy))
+
+
+def fresh_trainer(settings: Settings) -> Trainer:
+    loader = TrainingStream(Path(settings.data_path), settings.vocab_size)
+    model = new_model(settings, CPU)
+    with torch.no_grad():  # a new model's blocks add nothing, so that no matrix would matter
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape), alpha=0.2)
+    return Trainer(model, loader, settings)
