@@ -5,6 +5,7 @@ evaluation code and hold or fail at every size. What changes the mechanism (chun
 scaled with the stream so that its load stays. Everything changed is said, by name and value.
 """
 
+import contextlib
 import re
 import shutil
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ STREAM_TOKENS = 50_001
 FULL_TOKENS = 62_021_632
 """Scored tokens of the real split under the 1,024-token tokenizer."""
 TRAIN_TOKENS = 65_536
+USUAL_VOCABULARIES = (1024, 4096, 8192)
 SCALE = STREAM_TOKENS / FULL_TOKENS
 CONTROL_PIECES = ("<pad>", "<s>", "</s>", "<unk>")
 HEADER_INTS = 256
@@ -104,6 +106,7 @@ def lay_out(
     tokenizer = root / "data" / "tokenizer.model"
     tokenizer.write_bytes(tokenizer_model())
     seen = "{workspace}/data"
+    _link_usual_places(folder, data, tokenizer)
     own = {k: v for k, v in launch.items() if not OURS.fullmatch(k)}
     settings = {**own, "VOCAB_SIZE": str(VOCAB_SIZE), "SEED": "1337", **SMALL}
     fixed = {
@@ -111,6 +114,7 @@ def lay_out(
         "HOME": "/tmp",
         "DATA_PATH": seen,
         "TOKENIZER_PATH": f"{seen}/{tokenizer.name}",
+        "DATA_DIR": "{workspace}/record/data",
         "RUN_ID": "audit",
         "TMPDIR": "/tmp",
         "LANG": "C.UTF-8",
@@ -123,6 +127,18 @@ def lay_out(
         "STRICT_PREFIX_SCALE": repr(SCALE),
     }
     return Workspace(root, folder.name, {**fixed, **settings}, settings)
+
+
+def _link_usual_places(folder: Path, data: Path, tokenizer: Path) -> None:
+    """Data and tokenizer where scripts look that do not ask for a path, unless it is theirs."""
+    for vocab_size in (VOCAB_SIZE, *USUAL_VOCABULARIES):
+        shards = folder / "data" / "datasets" / f"fineweb10B_sp{vocab_size}"
+        model = folder / "data" / "tokenizers" / f"fineweb_{vocab_size}_bpe.model"
+        for place, target in ((shards, data), (model, tokenizer)):
+            # What the submission ships stays, also a file where a folder would have to be.
+            with contextlib.suppress(FileExistsError, NotADirectoryError):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(Path("../../..") / target.relative_to(folder.parent))
 
 
 def write_shard(path: Path, tokens: Tokens) -> None:

@@ -45,6 +45,12 @@ def test_shards_have_the_header_of_the_challenge(tmp_path):
     assert len(data) == 1024 + 14
 
 
+def test_a_file_of_the_submission_where_data_would_be_stays(tmp_path):
+    stream = uniform(384, 100, "a")
+    laid_out = workspace.lay_out(tmp_path, record(data=b"mine"), stream, stream, {})
+    assert (tmp_path / laid_out.folder / "data").read_bytes() == b"mine"
+
+
 def test_everything_is_laid_out_and_settings_are_named(tmp_path):
     stream = uniform(384, 100, "a")
     launch = {"TTT_ENABLED": "1", "NUM_LAYERS": "99", "LD_PRELOAD": "x", "DATA_PATH": "y"}
@@ -52,6 +58,10 @@ def test_everything_is_laid_out_and_settings_are_named(tmp_path):
     assert (tmp_path / laid_out.folder / "train_gpt.py").read_text() == record().files[
         "train_gpt.py"
     ].text
+    for vocab_size in (384, 1024):
+        usual = tmp_path / laid_out.folder / "data"
+        assert (usual / f"datasets/fineweb10B_sp{vocab_size}/fineweb_val_000000.bin").is_file()
+        assert (usual / f"tokenizers/fineweb_{vocab_size}_bpe.model").is_file()
     assert laid_out.settings["VOCAB_SIZE"] == "384"
     # What the submission was started with stays, but for sizes and the machine.
     assert laid_out.settings["TTT_ENABLED"] == "1"
