@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
 
 from reference_impl.config import Settings
 from reference_impl.errors import ExportError
@@ -23,9 +26,10 @@ from reference_impl.quantize.artifact import (
     code_bytes,
     write_artifact,
 )
+from reference_impl.quantize.packing import export_model
 from reference_impl.record import (
+    Teacher,
     open_stream,
-    pack_weights,
     score_artifact,
     train_weights,
 )
@@ -37,6 +41,14 @@ PACKAGE = Path(__file__).parent
 ENTRY_NAME = "train_gpt.py"
 
 
+class Trained(NamedTuple):
+    """What one training gives."""
+
+    weights: dict[str, Tensor]
+    teacher: Teacher | None
+    log: RunLog
+
+
 def export_records(
     settings: Settings,
     variants: list[Variant],
@@ -45,17 +57,25 @@ def export_records(
     force: bool = False,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Train once, score each variant on the same model file, and write a folder for each."""
+    """Train, once for all variants that train alike, score each, and write a folder for each."""
     targets = [output / variant.name for variant in variants]
     for target in targets:
         _check_free(target, force=force)
+    trained: dict[object, Trained] = {}
     log = RunLog()
     stream = open_stream(settings, log)
-    blob = pack_weights(train_weights(settings, stream, log, progress), settings, log)
+    for variant in variants:
+        # Variants that train alike share one training.
+        if variant.system.teacher_of not in trained:
+            teacher, training_log = variant.system.teacher(settings), RunLog()
+            training_log.lines += log.lines
+            weights = train_weights(settings, stream, training_log, progress, teacher=teacher)
+            trained[variant.system.teacher_of] = Trained(weights, teacher, training_log)
     output.mkdir(parents=True, exist_ok=True)
     with _staging(output) as staging:
         for variant in variants:
-            _write_record(staging / variant.name, variant, settings, stream, blob, log)
+            training = trained[variant.system.teacher_of]
+            _write_record(staging / variant.name, variant, settings, stream, training)
         for target in targets:
             _move_into_place(staging / target.name, target, staging)
     return targets
@@ -91,15 +111,19 @@ def _write_record(
     variant: Variant,
     settings: Settings,
     stream: Stream,
-    blob: bytes,
-    training_log: RunLog,
+    training: Trained,
 ) -> None:
     write_code(folder, variant, settings)
     shipped = code_bytes(folder.rglob("*.py"))
-    size = write_artifact(folder / ARTIFACT_NAME, blob, shipped)
     log = RunLog()
-    scores = score_artifact(folder / ARTIFACT_NAME, settings, stream, variant.system, shipped, log)
-    lines = [*training_log.lines, *log.lines]
+    blob = export_model(training.weights, settings, shipped, log)
+    size = write_artifact(folder / ARTIFACT_NAME, blob, shipped)
+    system = variant.system
+    mixer = system.mixer(settings, training.teacher)
+    scores = score_artifact(
+        folder / ARTIFACT_NAME, settings, stream, system.evaluate, mixer, shipped, log
+    )
+    lines = [*training.log.lines, *log.lines]
     (folder / f"train_seed{settings.seed}.log").write_text("\n".join(lines) + "\n")
     claims = submission(variant, settings, scores, size)
     (folder / "submission.json").write_text(json.dumps(claims, indent=2) + "\n")
@@ -235,9 +259,9 @@ Scored on {split}, stride {settings.eval_stride}, window {settings.eval_seq_len}
 
 ## Run
 
-    DATA_PATH=... TOKENIZER_PATH=... python {ENTRY_NAME}               # train, quantise, score
-    EVAL_ONLY=1 DATA_PATH=... TOKENIZER_PATH=... python {ENTRY_NAME}   # score {ARTIFACT_NAME}
+    DATA_PATH=... TOKENIZER_PATH=... python {ENTRY_NAME}
 
+This trains, quantises and scores. With the variable EVAL_ONLY at 1 it scores {ARTIFACT_NAME} only.
 The defaults in `{ENTRY_NAME}` are the settings of the run in `train_seed{settings.seed}.log`.
 
 ## Method

@@ -1,6 +1,5 @@
 """A whole record: train, quantise, write the model file, read it back, score."""
 
-import functools
 import os
 import sys
 from collections.abc import Callable
@@ -23,8 +22,8 @@ from reference_impl.device import pick_device
 from reference_impl.errors import InputError
 from reference_impl.evaluate import Ints, Mixer, Scores, Stream
 from reference_impl.mixture.gate import Lookup
-from reference_impl.mixture.losses import training_loss
-from reference_impl.model.gpt import GPT, Output
+from reference_impl.mixture.losses import GatedObjective
+from reference_impl.model.gpt import GPT
 from reference_impl.quantize.artifact import (
     ARTIFACT_NAME,
     ArtifactSize,
@@ -131,21 +130,13 @@ def train_weights(
 ) -> dict[str, Tensor]:
     """Train on the training shards and return the averaged weights."""
     if teacher is not None:
-        objective = functools.partial(_taught_loss, teacher, settings)
-        hooks = replace(hooks, objective=objective, prefill=teacher.prefill)
+        hooks = replace(hooks, objective=GatedObjective(teacher, settings), prefill=teacher.prefill)
     folder = Path(settings.data_path)
     shards = len(find_shards(folder, TRAIN_PATTERN))
     log(f"train_loader:dataset:{folder.name} train_shards:{shards}")
     return train(
         settings, lambda: TrainingStream(folder, settings.vocab_size), stream, log, progress, hooks
     )
-
-
-def _taught_loss(
-    teacher: Teacher, settings: Settings, output: Output, inputs_BT: Tensor, targets_BT: Tensor
-) -> Tensor:
-    lookup = teacher.look_up(inputs_BT.cpu().numpy(), targets_BT.cpu().numpy())
-    return training_loss(output, targets_BT, lookup, settings)
 
 
 def score_artifact(

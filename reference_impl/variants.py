@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 from reference_impl.adapt_first import evaluate_adapt_first
 from reference_impl.errors import SettingsError
-from reference_impl.ngram.exact import ExactMixer
-from reference_impl.ngram.hashed import HashedMixer
+from reference_impl.ngram.carried import carried_mixer
+from reference_impl.ngram.exact import ExactMixer, GatedExactMixer
+from reference_impl.ngram.hashed import GatedHashedMixer, HashedMixer
+from reference_impl.ngram.held_out import HeldOutCounts
+from reference_impl.ngram.oracle import Oracle
 from reference_impl.record import System
 from reference_impl.score_first import evaluate_score_first
 
@@ -61,6 +64,38 @@ _TABLE = (
         "The settings of #940 in an honest order: each chunk is charged before the model learns "
         "from it, with an exact, context-only n-gram cache that is mixed over the whole vocabulary "
         "and grows window by window.",
+    ),
+    Variant(
+        "pr834",
+        AS_PUBLISHED,
+        System(GatedHashedMixer, evaluate_score_first, Oracle),
+        "#834 as published. The gate learns from counts in which each training token finds itself, "
+        "and the hashed ratios that it weighs do not sum to one over the vocabulary. "
+        "Not a valid score.",
+        ("full-distribution", "context-only-keys"),
+    ),
+    Variant(
+        "pr834",
+        COMPLIANT,
+        System(GatedExactMixer, evaluate_score_first, HeldOutCounts),
+        "The gate of #834 over whole distributions: an exact, context-only n-gram cache that "
+        "starts empty, weighed by a gate that learned from held-out counts.",
+    ),
+    Variant(
+        "pr924",
+        AS_PUBLISHED,
+        System(GatedHashedMixer, evaluate_score_first, Oracle, carried_mixer),
+        "#924 as published. Evaluation starts with the hashed counts of all training tokens, which "
+        "no artifact holds, and their ratios do not sum to one over the vocabulary. "
+        "Not a valid score.",
+        ("full-distribution", "context-only-keys"),
+    ),
+    Variant(
+        "pr924",
+        COMPLIANT,
+        System(GatedExactMixer, evaluate_score_first, HeldOutCounts),
+        "The gate of #924 over whole distributions up to 16-grams: an exact, context-only n-gram "
+        "cache that starts empty, weighed by a gate that learned from held-out counts.",
     ),
 )
 VARIANTS = {(variant.record, variant.name): variant for variant in _TABLE}
