@@ -46,7 +46,7 @@ def peak_memory_mib(device: torch.device) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def joined_ranks() -> Iterator[None]:
+def joined_ranks(meeting_point: str = "env://") -> Iterator[None]:
     """Join the processes that torchrun started, until the block ends; alone, do nothing."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -59,7 +59,12 @@ def joined_ranks() -> Iterator[None]:
                 f"process {device.index} and those before it"
             )
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    distributed.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        init_method=meeting_point,
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+    )
     try:
         yield
     finally:

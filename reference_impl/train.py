@@ -121,6 +121,8 @@ def train(
         f"batch:{settings.train_batch_tokens} wall:{settings.max_wallclock_seconds:.0f}s "
         f"seed:{settings.seed}"
     )
+    if settings.compile and stream.device.type != "cuda":
+        log("compile:off, it needs a GPU")
     _warm_up(Trainer(model, loader_of(), settings), log)
     run = _Run(Trainer(model, loader_of(), settings, hooks.objective), stream, log, hooks)
     run.begin()
@@ -132,10 +134,14 @@ def train(
 
 
 def _warm_up(trainer: Trainer, log: RunLog) -> None:
-    """Run real steps, so that kernels and buffers exist, and then undo them."""
+    """Run real steps, so that kernels and buffers exist, and then undo them.
+
+    The last one has rounded weights if the run will: compiling for them takes its time here too.
+    """
     steps = trainer.settings.warmup_steps
     before = copy.deepcopy(trainer.model.state_dict())
     for step in range(steps):
+        trainer.rounding = step + 1 == steps and trainer.settings.late_qat_threshold > 0
         trainer.step(step, 1.0)
         if step + 1 == steps or (step + 1) % 10 == 0:
             log(f"warmup_step:{step + 1}/{steps}")

@@ -42,8 +42,9 @@ def test_training_lowers_the_validation_loss(settings: Settings) -> None:
 
 
 def test_warmup_is_undone(settings: Settings) -> None:
-    cold = trained(replace(settings, warmup_steps=0))[0]
-    warm = trained(replace(settings, warmup_steps=2))[0]
+    late = replace(settings, late_qat_threshold=0.5)
+    cold = trained(replace(late, warmup_steps=0))[0]
+    warm = trained(replace(late, warmup_steps=2))[0]
     assert all(torch.equal(cold[name], warm[name]) for name in cold)
 
 
@@ -202,6 +203,14 @@ def test_the_rounding_penalty_joins_the_loss_only_while_rounding(settings: Setti
     penalty = float(rounding_penalty(list(matrices(plain.model).values())).detach())
     expected = plain.step(0, 1.0) + 2.0 * penalty
     assert charged.step(0, 1.0) == pytest.approx(expected, rel=1e-6)
+
+
+def test_compiling_without_a_gpu_is_left_out_and_said(settings: Settings) -> None:
+    weights, lines = timed(settings, Hooks(), iterations=1, compile=True)
+    plain, other = timed(settings, Hooks(), iterations=1)
+    assert "compile:off, it needs a GPU" in lines
+    assert not any("compile" in line for line in other)
+    assert all(torch.equal(plain[name], weights[name]) for name in plain)
 
 
 def test_snapshots_are_announced_once_and_change_nothing(settings: Settings) -> None:
