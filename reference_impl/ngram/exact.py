@@ -108,7 +108,24 @@ class ExactCache:
 
     def context_ids(self, contexts_TC: Ints) -> list[Ints]:
         """Return what each context is known by, from one token to all of them."""
-        return [self._context_ids(contexts_TC, n) for n in range(1, self.context_tokens + 1)]
+        ids, row = [], np.arange(len(contexts_TC))
+        for length in range(1, self.context_tokens + 1):
+            found = self._context_ids(contexts_TC[row], length)
+            ids.append(np.full(len(contexts_TC), NO_TOKEN))
+            ids[-1][row] = found
+            row = row[found != NO_TOKEN]  # what is unseen stays so with more tokens before it
+        return ids
+
+    def row_ids(self, inputs_BL: Ints) -> list[Ints]:
+        """Return what the context up to each position of a row is known by, as `context_ids`."""
+        known_BL = np.zeros(inputs_BL.shape, dtype=np.int64)
+        ids = []
+        for level in self.levels[: self.context_tokens]:
+            known_BL = level.find(known_BL * self.vocab_size + inputs_BL)
+            ids.append(known_BL.reshape(-1))
+            # The longer context at a position is the one at the position before, and one token.
+            known_BL = np.pad(known_BL, ((0, 0), (1, 0)), constant_values=NO_TOKEN)[:, :-1]
+        return ids
 
     def context_counts(self, ids: list[Ints]) -> Ints:
         """Return how many tokens have followed each context of each order."""

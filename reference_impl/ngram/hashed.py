@@ -116,11 +116,9 @@ class HashedTables:
                 break
             oldest = first - order + 1
             context = [tokens_T[oldest + k : oldest + k + grams] for k in range(order - 1)]
-            context_keys, full_keys = hashed_keys(
-                context, tokens_T[first:], self.rules.factors, self.buckets
-            )
-            np.add.at(self.context_counts[order], context_keys, 1)
-            np.add.at(self.full_counts[order], full_keys, 1)
+            keys = hashed_keys(context, tokens_T[first:], self.rules.factors, self.buckets)
+            np.add.at(self.context_counts[order], keys[0], 1)
+            np.add.at(self.full_counts[order], keys[1], 1)
 
     def look_up(self, inputs_BL: Ints, targets_BT: Ints) -> Lookup:
         """Return each order's ratio at the targets, one over V where its bucket is not full enough.

@@ -8,8 +8,8 @@ counts stay as they are while the model trains: a run that is resumed fills them
 Of a long corpus only the first tokens are counted. Those after them lose a count that is another's,
 and the gate trusts rare contexts a little less than it could.
 
-Shapes: B sequences, T positions (of all sequences in a row here), C context tokens, N orders from
-2 up, V vocabulary.
+Shapes: B sequences, T positions (all of them in a row where B is not named), N orders from 2 up,
+V vocabulary.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ import torch
 from reference_impl.config import Settings
 from reference_impl.data import TRAIN_PATTERN, find_shards, read_shard
 from reference_impl.mixture.gate import MIN_COUNT, Lookup
-from reference_impl.ngram.exact import DISCOUNT, MAX_ROWS, ExactCache, contexts_of
+from reference_impl.ngram.exact import DISCOUNT, MAX_ROWS, ExactCache
 
 MAX_TOKENS = 1_000_000
 
@@ -47,23 +47,22 @@ class HeldOutCounts:
 
     def look_up(self, inputs_BT: Ints, targets_BT: Ints) -> Lookup:
         """Return each order's interpolated probability of the targets."""
-        B, T = targets_BT.shape
-        tokens = self.cache.context_tokens
-        contexts_TC = contexts_of(inputs_BT, T, tokens).reshape(B * T, tokens)
-        targets_T = targets_BT.reshape(B * T)
-        prob_TN, valid_TN = np.empty((B * T, tokens)), np.empty((B * T, tokens), dtype=np.bool_)
-        for first in range(0, B * T, MAX_ROWS):
+        ids, targets_T = self.cache.row_ids(inputs_BT), targets_BT.reshape(-1)
+        prob_TN = np.empty((len(targets_T), len(ids)))
+        valid_TN = np.empty(prob_TN.shape, dtype=np.bool_)
+        for first in range(0, len(targets_T), MAX_ROWS):
             rows = slice(first, first + MAX_ROWS)
-            prob_TN[rows], valid_TN[rows] = self._rows(contexts_TC[rows], targets_T[rows])
-        shape = (B, T, tokens)
+            some = [ids_T[rows] for ids_T in ids]
+            prob_TN[rows], valid_TN[rows] = self._rows(some, targets_T[rows])
+        shape = (*targets_BT.shape, len(ids))
         return Lookup(
             torch.from_numpy(prob_TN.reshape(shape)), torch.from_numpy(valid_TN.reshape(shape))
         )
 
-    def _rows(self, contexts_TC: Ints, targets_T: Ints) -> tuple[Floats, npt.NDArray[np.bool_]]:
-        ids = self.cache.context_ids(contexts_TC)
+    def _rows(self, ids: list[Ints], targets_T: Ints) -> tuple[Floats, npt.NDArray[np.bool_]]:
         prob_T = self._unigram()[targets_T]
         prob_TN = np.empty((len(targets_T), len(ids)))
+        valid_TN = np.empty(prob_TN.shape, dtype=np.bool_)
         for length, ids_T in enumerate(ids, start=1):
             start, stop, total_T = self.cache.ranges(ids_T, length)
             row, token, count = self.cache.followers(start, stop, length)
@@ -72,14 +71,14 @@ class HeldOutCounts:
             count_T[row[is_target]] = count[is_target]
             prob_T = _without_own(prob_T, count_T, total_T, stop - start)
             prob_TN[:, length - 1] = prob_T
-        # One less for every context, so that it does not tell whether the target was counted.
-        return prob_TN, self.cache.context_counts(ids) - 1 >= MIN_COUNT
+            # One less for every context, so that it does not tell whether the target was counted.
+            valid_TN[:, length - 1] = total_T - 1 >= MIN_COUNT
+        return prob_TN, valid_TN
 
     def _unigram(self) -> Floats:
         """Return the share of each token in a text that has it once less."""
         V = self.cache.vocab_size
-        everything = self.cache.ranges(np.zeros(1, dtype=np.int64), 0)
-        start, stop, total = everything
+        start, stop, total = self.cache.ranges(np.zeros(1, dtype=np.int64), 0)
         _, token, count = self.cache.followers(start, stop, 0)
         count_V = np.zeros(V, dtype=np.int64)
         count_V[token] = count

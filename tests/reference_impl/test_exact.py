@@ -174,6 +174,18 @@ def test_each_order_is_the_distribution_of_a_cache_that_stops_there(max_order: i
     assert np.array_equal(orders[-1], cache.distribution(rows))
 
 
+@examples(max_examples=40)
+@given(tokens=token_lists, rows=st.lists(token_lists.filter(len), min_size=1, max_size=1))
+def test_contexts_are_known_alike_by_row_and_one_by_one(
+    tokens: list[int], rows: list[list[int]]
+) -> None:
+    cache, inputs = filled(tokens), np.array(rows + rows)
+    contexts_TC = contexts_of(inputs, inputs.shape[1], CONTEXT_TOKENS).reshape(-1, CONTEXT_TOKENS)
+    expected = cache.context_ids(contexts_TC)
+    for by_row, one_by_one in zip(cache.row_ids(inputs), expected, strict=True):
+        assert np.array_equal(by_row, one_by_one)
+
+
 def test_contexts_count_what_followed_them() -> None:
     cache = filled([1, 2, 1, 2, 1, 3, 2])
     rows = np.array([[0, 0, 0, 0, 2, 1], [0, 0, 0, 0, 0, 4], [0, 0, 0, 0, 3, 2]])
