@@ -148,8 +148,11 @@ def batches() -> list[Tensor]:
 
 def test_calibration_collects_what_each_layer_reads() -> None:
     model, log = Layers().train(), RunLog()
-    names = ["first.weight", "second.weight"]
+    names, modes = ["first.weight", "second.weight"], []
+    watch = model.register_forward_pre_hook(lambda module, _: modes.append(module.training))
     got = calibrate(model, batches(), names, math.inf, log)
+    watch.remove()
+    assert modes == [False] * 3  # in training mode a layer may round its weights itself
     one_hot = nn.functional.one_hot(torch.cat(batches()).flatten(), 3).float()
     torch.testing.assert_close(got["first.weight"], hessian(one_hot))
     torch.testing.assert_close(

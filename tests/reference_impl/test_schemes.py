@@ -116,6 +116,16 @@ def test_the_range_is_the_record_s(scheme: str, smallest: int, largest: int) -> 
     assert form.steps(far, torch.ones(1)).tolist() == [[smallest, largest]]
 
 
+@pytest.mark.parametrize("precision", ["matrices", "downgrade"])
+def test_940_clips_nothing(precision: str) -> None:
+    """A search would clip the one large weight for the sake of the 1,999 others."""
+    row = 0.5 * torch.randn(1, 2000, generator=torch.Generator().manual_seed(0))
+    row[0, 3] = 4.0
+    kept = getattr(SCHEMES["pr940"], precision).quantize(row)
+    assert float(kept.restore()[0, 3]) == pytest.approx(4.0, rel=1e-3)
+    assert float(INT5_SEARCH.quantize(row).restore()[0, 3]) < 3.5
+
+
 def test_5_bits_of_940_reach_one_step_further_down() -> None:
     form = SCHEMES["pr940"].downgrade
     assert form is not None
@@ -131,6 +141,22 @@ def test_published_embeddings_clip_between_their_two_largest_weights() -> None:
     clip = 2.0 + (1 - 0.0000016 * 1000) * 38.0
     assert kept.scale.item() == pytest.approx(clip / 127, rel=1e-3)
     assert int(kept.values.max()) == 127
+
+
+def test_published_embeddings_clip_before_the_floor_can_hide_it() -> None:
+    row = torch.zeros(1, 100_000)
+    row[0, 5] = 0.9
+    clip = 0.9 * (0.9999984 * 99_999 - 99_998)  # between the largest and the next, here 0
+    assert int(SCHEMES["pr779"].embeddings.quantize(row).values[0, 5]) == round(clip * 127) == 96
+
+
+def test_published_embeddings_divide_before_the_scale_is_rounded() -> None:
+    scale = 1 + 0.49 / 1024  # 16 bits make it 1
+    row = scale * torch.tensor([[127.0, 127.0, 100.49]])
+    published = SCHEMES["pr779"].embeddings
+    assert published.quantize(row).values.tolist() == [[127, 127, 100]]
+    by_stored = replace(published, divide_by_unrounded=False)
+    assert by_stored.quantize(row).values.tolist() == [[127, 127, 101]]
 
 
 def test_each_record_prunes_and_compresses_as_it_did() -> None:
@@ -189,10 +215,16 @@ def test_pruning_zeroes_the_smallest_and_leaves_the_rest(seed: int, fraction: fl
     assert torch.equal(prune_state({"x": weights}, fraction, 600)["x"], weights)
 
 
+def test_pruning_keeps_equal_weights() -> None:
+    weights = torch.full((4, 9), -0.5)
+    assert torch.equal(prune_state({"x": weights}, 0.08, 0)["x"], weights)
+
+
 @pytest.mark.parametrize("name", list(SCHEMES))
 def test_a_scheme_describes_itself_in_plain_values(name: str) -> None:
     described = SCHEMES[name].describe()
     assert described["name"] == name
+    assert described["gptq"] is ("gptq" in name)
     matrices = described["matrices"]
     assert isinstance(matrices, dict)
     form = SCHEMES[name].matrices
