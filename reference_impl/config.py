@@ -42,6 +42,7 @@ MAY_BE_ZERO = {
 HASHES = {"pr779": 20, "pr940": 7}
 CHOICES = {
     "quantization": tuple(SCHEMES),
+    "ngram_hash": tuple(HASHES),
     "eval_before": ("sliding", "roundtrip", "none"),
     "cache_update": ("chunk_inputs", "chunk_targets", "window"),
     "ttt_weights": ("queries", "late_blocks"),
@@ -143,20 +144,21 @@ class Settings:
                 continue
             wanted = "not be negative" if name in MAY_BE_ZERO else "be positive"
             raise SettingsError(f"{name.upper()} must {wanted}, got {value}")
+        self._check_choices()
+        self._check_model()
+        self._check_training()
+        self._check_ngrams()
+        self._check_scoring()
+
+    def _check_choices(self) -> None:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise SettingsError(
                     f"{name.upper()} must be one of {', '.join(choices)}, "
                     f"got {getattr(self, name)!r}"
                 )
-        if self.ttt_blocks > self.num_layers:
-            raise SettingsError(
-                f"TTT_BLOCKS must be at most NUM_LAYERS, got {self.ttt_blocks} and "
-                f"{self.num_layers}"
-            )
-        self._check_shapes()
 
-    def _check_shapes(self) -> None:
+    def _check_model(self) -> None:
         if self.model_dim % self.num_heads:
             raise SettingsError(
                 f"MODEL_DIM must be a multiple of NUM_HEADS, got {self.model_dim} and "
@@ -184,25 +186,8 @@ class Settings:
                 f"VALUE_EMBED_LAYERS must be at most NUM_LAYERS, got {self.value_embed_layers} and "
                 f"{self.num_layers}"
             )
-        if self.ngram_buckets & (self.ngram_buckets - 1):
-            raise SettingsError(f"NGRAM_BUCKETS must be a power of two, got {self.ngram_buckets}")
-        if self.ngram_hash not in HASHES:
-            raise SettingsError(
-                f"NGRAM_HASH must be one of {', '.join(HASHES)}, got {self.ngram_hash!r}"
-            )
-        longest = HASHES[self.ngram_hash]
-        if not 2 <= self.ngram_max_order <= longest:
-            raise SettingsError(
-                f"NGRAM_MAX_ORDER must be 2 to {longest} with {self.ngram_hash}'s factors, "
-                f"got {self.ngram_max_order}"
-            )
-        if self.complement_alpha > 1:
-            raise SettingsError(f"COMPLEMENT_ALPHA must be at most 1, got {self.complement_alpha}")
-        if self.eval_stride > self.eval_seq_len:
-            raise SettingsError(
-                f"EVAL_STRIDE must be at most EVAL_SEQ_LEN, got {self.eval_stride} and "
-                f"{self.eval_seq_len}"
-            )
+
+    def _check_training(self) -> None:
         if 0 < self.max_wallclock_seconds <= self.train_reserve_seconds:
             raise SettingsError(
                 f"MAX_WALLCLOCK_SECONDS must be more than TRAIN_RESERVE_SECONDS, got "
@@ -214,6 +199,30 @@ class Settings:
             raise SettingsError(
                 f"TRAIN_BATCH_TOKENS must be a multiple of TRAIN_SEQ_LEN x GRAD_ACCUM_STEPS, got "
                 f"{self.train_batch_tokens} and {self.train_seq_len} x {self.grad_accum_steps}"
+            )
+
+    def _check_ngrams(self) -> None:
+        if self.ngram_buckets & (self.ngram_buckets - 1):
+            raise SettingsError(f"NGRAM_BUCKETS must be a power of two, got {self.ngram_buckets}")
+        longest = HASHES[self.ngram_hash]
+        if not 2 <= self.ngram_max_order <= longest:
+            raise SettingsError(
+                f"NGRAM_MAX_ORDER must be 2 to {longest} with {self.ngram_hash}'s factors, "
+                f"got {self.ngram_max_order}"
+            )
+        if self.complement_alpha > 1:
+            raise SettingsError(f"COMPLEMENT_ALPHA must be at most 1, got {self.complement_alpha}")
+
+    def _check_scoring(self) -> None:
+        if self.eval_stride > self.eval_seq_len:
+            raise SettingsError(
+                f"EVAL_STRIDE must be at most EVAL_SEQ_LEN, got {self.eval_stride} and "
+                f"{self.eval_seq_len}"
+            )
+        if self.ttt_blocks > self.num_layers:
+            raise SettingsError(
+                f"TTT_BLOCKS must be at most NUM_LAYERS, got {self.ttt_blocks} and "
+                f"{self.num_layers}"
             )
 
     @property

@@ -126,7 +126,7 @@ class GPT(nn.Module):
             if index < encoders:
                 skips.append(x_BTD)
         hidden_BTD = functional.rms_norm(x_BTD, width)
-        gates_BTE = None if self.expert_gate is None else self.expert_gate(hidden_BTD.float())
+        gates_BTE = None if self.expert_gate is None else self.expert_gate(hidden_BTD).float()
         return Output(self._logits(hidden_BTD), hidden_BTD, gates_BTE)
 
     def _logits(self, hidden_BTD: Tensor) -> Tensor:
