@@ -18,7 +18,7 @@ from reference_impl.data import (
     find_shards,
     validation_tokens,
 )
-from reference_impl.device import pick_device
+from reference_impl.device import joined_ranks, pick_device, rank
 from reference_impl.errors import InputError
 from reference_impl.evaluate import Ints, Mixer, Scores, Stream
 from reference_impl.mixture.gate import Lookup
@@ -90,13 +90,21 @@ def main(defaults: Settings, system: System, folder: Path) -> int:
 
 
 def run_record(settings: Settings, system: System, code: list[Path]) -> None:
-    """Train, unless EVAL_ONLY is set, and score the model file in the present folder."""
+    """Train, unless EVAL_ONLY is set, and score the model file in the present folder.
+
+    Processes that torchrun starts train together; one of them writes and scores.
+    """
     log, artifact = RunLog(), Path(ARTIFACT_NAME)
-    stream = open_stream(settings, log)
     teacher = None
-    if os.environ.get("EVAL_ONLY", "0") == "0":
-        teacher = system.teacher(settings)
-        weights = train_weights(settings, stream, log, teacher=teacher)
+    train_it = os.environ.get("EVAL_ONLY", "0") == "0"
+    with joined_ranks():
+        stream = open_stream(settings, log)
+        if train_it:
+            teacher = system.teacher(settings)
+            weights = train_weights(settings, stream, log, teacher=teacher)
+        if rank():
+            return
+    if train_it:
         blob = export_model(weights, settings, code_bytes(code), log)
         write_artifact(artifact, blob, code_bytes(code))
     mixer = system.mixer(settings, teacher)
