@@ -1,4 +1,4 @@
-"""Each system, trained and exported at the tiny size, gets the verdict that the reference states."""
+"""Each system, trained and exported at the tiny size, gets the verdict that is stated for it."""
 
 import re
 from dataclasses import replace
