@@ -8,6 +8,7 @@ variables: the number of processes, and rank 0, which is one of them in every ru
 import ast
 import operator
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,8 +84,12 @@ class Launch:
 
 
 def read_launch(submission: Submission) -> Launch:
-    """Run lines of the README and of shell scripts; a name set to two values is left out."""
+    """Run lines of the README and of shell scripts.
+
+    A name set to two values, or by fewer than half of the lines, is left out.
+    """
     environment: dict[str, set[str]] = {}
+    named: Counter[str] = Counter()
     flags: dict[str, set[str]] = {}
     lines = 0
     for path, file in submission.files.items():
@@ -96,6 +101,7 @@ def read_launch(submission: Submission) -> Launch:
                     continue
                 lines += 1
                 for name, value in _ASSIGNMENT.findall(line[: run.start(1)]):
+                    named[name] += 1
                     environment.setdefault(name, set()).add(value.strip("\"'"))
                 for name, value in _FLAG.findall(run[1]):
                     flags.setdefault(name.replace("-", "_"), set()).add(value.strip("\"'"))
@@ -103,7 +109,12 @@ def read_launch(submission: Submission) -> Launch:
                     environment.setdefault("WORLD_SIZE", set()).add(processes[1])
         elif is_log_name(path):
             environment.setdefault("WORLD_SIZE", set()).update(_WORLD.findall(file.text))
-    known = {name: next(iter(values)) for name, values in environment.items() if len(values) == 1}
+    # One line of several may be for something else, such as scoring a shipped model again.
+    known = {
+        name: next(iter(values))
+        for name, values in environment.items()
+        if len(values) == 1 and (name == "WORLD_SIZE" or 2 * named[name] >= lines)
+    }
     if "WORLD_SIZE" in known:
         known |= {"RANK": "0", "LOCAL_RANK": "0"}
     return Launch(known, {k: next(iter(v)) for k, v in flags.items() if len(v) == 1}, lines)

@@ -30,7 +30,14 @@ from auditor.run.align import Aligner
 from auditor.run.record import Record, read_record
 from auditor.run.sandbox import Finished, Limits, execute, missing
 from auditor.run.streams import Stream, changed_from, uniform
-from auditor.run.timeline import Charges, Stage, build_timeline, charges, stages
+from auditor.run.timeline import (
+    Charges,
+    Stage,
+    build_timeline,
+    charges,
+    plain_label,
+    stages,
+)
 from auditor.run.workspace import (
     STREAM_TOKENS,
     TRAIN_TOKENS,
@@ -81,7 +88,10 @@ def run_on_noise(
     if submission.entry is None:
         raise CannotMeasure("expected a training script train_gpt.py to run, found none")
     noise = uniform(VOCAB_SIZE, STREAM_TOKENS, "validation")
-    base = _run(submission, noise, plan, launch, _part(progress, "running on noise", 0.02, 0.5))
+    claimed = _claimed_stages(evidence)
+    base = _run(
+        submission, noise, plan, launch, claimed, _part(progress, "running on noise", 0.02, 0.5)
+    )
     evidence.add(
         build_timeline(base.record, base.stage, base.charged, base.aligner),
         _noise_bound(base),
@@ -92,7 +102,8 @@ def run_on_noise(
     changed = changed_from(noise, position, VOCAB_SIZE, "changed")
 
     def again(stream: Stream, doing: str, start: float, stop: float) -> Run:
-        return _run(submission, stream, plan, launch, _part(progress, doing, start, stop))
+        part = _part(progress, doing, start, stop)
+        return _run(submission, stream, plan, launch, claimed, part)
 
     try:
         other = again(changed, "running with the end changed", 0.5, 0.98)
@@ -132,6 +143,7 @@ def _run(
     stream: Stream,
     plan: "Plan",
     launch: Mapping[str, str],
+    claimed: frozenset[str],
     progress: Callable[[float], None],
 ) -> Run:
     """Execute the script on a stream; CannotMeasure says how it ended when it printed no score."""
@@ -154,6 +166,7 @@ def _run(
     found = stages(record)
     if finished.timed_out or finished.returncode or finished.events_cut or not found:
         raise CannotMeasure(_how_it_ended(script, finished, plan))
+    found = _up_to_claimed(found, claimed, script)
     aligner = Aligner(stream.tokens)
     read = [f"{k}={v}" for k, v in workspace.settings.items() if k in record.asked]
     return Run(
@@ -166,6 +179,30 @@ def _run(
         overrides=(*read, *record.scaled, *(f"stand-in: {name}" for name in record.stand_ins)),
         output=finished.output,
     )
+
+
+def _claimed_stages(evidence: Evidence) -> frozenset[str]:
+    """Plain labels of the scores that the submission's own logs end with."""
+    logged = evidence.get(LoggedNumbers)
+    finals = [log.final for log in logged.logs] if logged else []
+    return frozenset(plain_label(f.label) for f in finals if f and not f.during_training)
+
+
+def _up_to_claimed(found: list[Stage], claimed: frozenset[str], script: str) -> list[Stage]:
+    """The stages up to the last one that the logs end with.
+
+    A script may print more after it, such as the adapted weights scored once more; that is not what
+    is claimed, and nothing in it speaks against the claim.
+    """
+    while found and claimed and plain_label(found[-1].score.label) not in claimed:
+        printed = plain_label(found.pop().score.label)
+        if not found:
+            raise CannotMeasure(
+                f"{script}: expected the score that the logs end with "
+                f"({', '.join(sorted(claimed))}), the run printed another ({printed}): the scored "
+                "stage did not run"
+            )
+    return found
 
 
 class _Seen:

@@ -1,6 +1,7 @@
 """From recorded events to the order of charges, cache writes and optimiser steps of one stage."""
 
 import math
+import re
 from collections import defaultdict, deque
 from dataclasses import dataclass, replace
 
@@ -45,6 +46,11 @@ def stages(record: Record) -> list[Stage]:
             found[-1] = Stage(score, found[-1].begins)
         begins = score.order
     return [stage for stage in found if not stage.score.is_step]
+
+
+def plain_label(label: str) -> str:
+    """A label without numbers and without the word for its exact form: `final_int_ttt`."""
+    return re.sub(r"\d+", "", label.strip().lower()).removesuffix("_exact").strip(" :_")
 
 
 def charges(record: Record, stage: Stage, aligner: Aligner) -> Charges:
@@ -110,7 +116,7 @@ def build_timeline(record: Record, stage: Stage, charged: Charges, aligner: Alig
         for event in _placed("charge", order, [(start, stop)], charged.site)
     ]
     writes = [w for w in record.writes if stage.begins <= w.order < stage.score.order]
-    written, unplaced_writes = _cache_writes(writes, aligner)
+    written, unplaced_writes = _cache_writes(writes, charged, aligner)
     stepped, unplaced_steps = _steps(record, stage, charged, aligner)
     positions, counts = np.unique(charged.position_N, return_counts=True)
     again = positions[counts > 1]
@@ -143,32 +149,40 @@ def _again_after_update(events: list[TimelineEvent], length: int) -> int:
     return found
 
 
-def _cache_writes(writes: list[Write], aligner: Aligner) -> tuple[list[TimelineEvent], int]:
-    """Writes with the positions of their tokens, and how many writes have none."""
+def _cache_writes(
+    writes: list[Write], charged: Charges, aligner: Aligner
+) -> tuple[list[TimelineEvent], int]:
+    """Writes with the positions of their tokens, and how many have none.
+
+    Tokens from elsewhere before the first charge are a prefill; what it left in the tables is
+    counted as entries before the first write.
+    """
     events: list[TimelineEvent] = []
     unplaced = 0
+    first_charge = int(charged.order_N.min())
     for write in writes:
         # The first that fits: the recorder sends the likeliest first.
         spans = next(filter(None, (aligner.spans(tokens) for tokens in write.reach)), None)
         if spans is None:
-            unplaced += 1
+            unplaced += write.order > first_charge
             continue
         events += _placed("cache-write", write.order, spans, write.site)
     return events, unplaced
 
 
 def _entries_before(writes: list[Write], charged: Charges) -> int:
-    """What the tables held before the stage first wrote to them.
+    """What the tables held before the stage first wrote to them, once it had begun to charge.
 
     Only tables of the first update count, the writes up to the next charge: a cache that grows by
     moving to a larger table writes to it for the first time when it is full already.
     """
-    if not writes:
+    during = [write for write in writes if write.order > charged.order_N.min()]
+    if not during:
         return 0
-    later = charged.order_N[charged.order_N > writes[0].order]
+    later = charged.order_N[charged.order_N > during[0].order]
     update_ends = later.min() if len(later) else math.inf
     before: dict[int, float] = {}
-    for write in writes:
+    for write in during:
         if write.order < update_ends:
             before.setdefault(write.table, write.before)
     return round(sum(before.values()))

@@ -1,13 +1,13 @@
 """Lets a script that was written for CUDA run, unmodified, on a CPU.
 
-Nothing here changes what is computed but for the number format: tensors asked for in 16 bits are
-kept in 32, so that two equal runs are equal and nothing overflows that did not on the GPU. Each
-stand-in that a script uses is reported, and the verdict names it.
+Nothing here changes what is computed but for the number format: what would be computed in bfloat16
+is computed in 32 bits, so that two equal runs are equal and no kernel is missing. float16, in which
+scripts store, stays. Each stand-in that a script uses is reported, and the verdict names it.
 
 | asked for | gets |
 |---|---|
 | a CUDA device, `.cuda()`, pinned memory, streams, events, memory statistics | the CPU |
-| bfloat16, float16, autocast | float32 |
+| bfloat16, autocast | float32 |
 | torch.compile | the function itself |
 | flash attention, fixed and variable length | scaled dot product attention |
 | fused and capturable optimisers | the plain ones |
@@ -38,7 +38,6 @@ Report = Callable[[str], None]
 library: Any = torch
 
 DEVICE_WORDS = ("device", "map_location", "device_type")
-NARROW = (torch.bfloat16, torch.float16)
 CPU = torch.device("cpu")
 FACTORIES = (
     *("arange", "as_tensor", "empty", "empty_like", "eye", "full", "full_like", "linspace"),
@@ -52,7 +51,7 @@ def on_cpu(value: Any) -> Any:
         return CPU if value.type == "cuda" else value
     if isinstance(value, str) and value.split(":")[0] == "cuda":
         return "cpu"
-    if isinstance(value, torch.dtype) and value in NARROW:
+    if value is torch.bfloat16:
         return torch.float32
     return value
 
@@ -75,7 +74,7 @@ class OnCpu(TorchFunctionMode):
             return args[0]
         if name == "record_stream":
             return None
-        if name in ("bfloat16", "half"):
+        if name == "bfloat16":
             return args[0].float()
         if name in ("to", "type", "new_zeros", "new_empty", "new_tensor", "new_full"):
             args = (args[0], *(on_cpu(value) for value in args[1:]))
@@ -205,7 +204,7 @@ def _devices(report: Report) -> None:
 
     module.to = to
     module.cuda = lambda self, *_: self
-    module.bfloat16 = module.half = lambda self: self.float()
+    module.bfloat16 = lambda self: self.float()
     # Factories called outside the mode, for example in a thread that a library started.
     for name in FACTORIES:
         made = getattr(torch, name)

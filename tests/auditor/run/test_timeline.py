@@ -106,6 +106,15 @@ def test_a_table_that_is_full_at_the_first_update_was_filled_before():
     assert timeline_of(record).entries_before == 42
 
 
+def test_a_prefill_from_elsewhere_before_the_first_charge_is_what_the_table_held():
+    record = scored([(1, 51), (51, 101)], first=100)
+    elsewhere = uniform(384, 50, "training").tokens.astype(np.int32)
+    record.writes.append(Write(5, AT, 1, 0.0, [elsewhere]))
+    record.writes.append(Write(105, AT, 1, 50.0, [STREAM[0:51]]))
+    timeline = timeline_of(record)
+    assert (timeline.entries_before, timeline.unplaced) == (50, 0)
+
+
 def test_a_table_that_a_growing_cache_moves_to_later_was_not_filled_before():
     record = scored([(1, 51), (51, 101)])
     record.writes.append(Write(5, AT, 1, 0.0, [STREAM[0:51]]))
