@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 from auditor.errors import CannotMeasure, ToolError
 from auditor.evidence import (
+    ClaimedNumbers,
     Evidence,
     LoggedNumbers,
     NoiseBound,
     PrefixSensitivity,
+    RunLog,
     StreamBytes,
 )
 from auditor.run import exercised
@@ -50,6 +52,8 @@ from auditor.submission import Submission
 if TYPE_CHECKING:
     from auditor.audit import Plan, Progress
 
+NEAR_BPB = 0.05
+"""Seeds of one claim lie closer together; an ablation of such a mechanism does not."""
 EXPECTED_STAGES = 2
 """A record usually evaluates plainly, then with its mechanism; only used to estimate progress."""
 
@@ -133,9 +137,19 @@ def _part(progress: "Progress", doing: str, start: float, stop: float) -> Callab
 
 
 def _log_texts(submission: Submission, evidence: Evidence) -> dict[str, str]:
-    """The run logs that were found by reading."""
-    logged = evidence.get(LoggedNumbers)
-    return {log.file: submission.files[log.file].text for log in logged.logs} if logged else {}
+    """The run logs of the claim, by name."""
+    return {log.file: submission.files[log.file].text for log in _claimed_logs(evidence)}
+
+
+def _claimed_logs(evidence: Evidence) -> list[RunLog]:
+    """Logs that end near the claimed score; an ablation beside them shows other mechanisms."""
+    logged, claims = evidence.get(LoggedNumbers), evidence.get(ClaimedNumbers)
+    logs = list(logged.logs) if logged else []
+    score = claims.val_bpb if claims else None
+    if score is None:
+        return logs
+    near = [log for log in logs if log.final and abs(log.final.val_bpb - score) < NEAR_BPB]
+    return near or logs
 
 
 def _run(
@@ -183,8 +197,7 @@ def _run(
 
 def _claimed_stages(evidence: Evidence) -> frozenset[str]:
     """Plain labels of the scores that the submission's own logs end with."""
-    logged = evidence.get(LoggedNumbers)
-    finals = [log.final for log in logged.logs] if logged else []
+    finals = [log.final for log in _claimed_logs(evidence)]
     return frozenset(plain_label(f.label) for f in finals if f and not f.during_training)
 
 

@@ -67,6 +67,19 @@ def test_a_script_written_for_cuda_gets_the_verdict_of_the_same_script():
     assert verdict.evidence["NoiseBound"] == honest.evidence["NoiseBound"]
 
 
+def test_an_ablation_beside_the_claimed_log_asks_for_nothing():
+    start = b"val_loader:shards pattern=x tokens:9\n"
+    claimed = start + b"final_ttt_exact val_loss:6.00000000 val_bpb:3.00000000\n"
+    other = start + b"ngram_cache:on\nfinal_other_exact val_loss:2.00000000 val_bpb:1.00000000\n"
+    files = {"train_seed1.log": claimed, "ablation.log": other}
+    verdict = audit(record(None, **files), Plan(run=True))
+    assert verdict.evidence["Exercised"]["missing"] == ()
+    assert rules_with(verdict, Outcome.PASS) == set(RUN_RULES)
+    # Were it the claimed one, its stage would have to run.
+    claimed_other = audit(record(None, **{"train_seed1.log": other}), Plan(run=True))
+    assert "expected the score that the logs end with" in (claimed_other.trouble or "")
+
+
 def test_charging_the_end_twice_with_nothing_learnt_in_between_fails_nobody():
     verdict = run("overlaps-at-the-end")
     assert rules_with(verdict, Outcome.FAIL) == set()
