@@ -160,6 +160,15 @@ def test_what_is_not_there_is_said(tmp_path):
         Submission.load(f"{tmp_path}@HEAD:record")
 
 
+def test_a_member_without_a_name_is_refused():
+    """Python's zipfile looks at the last letter of every name."""
+    nameless = bytearray(zipped({"x": b"1"}))
+    central = nameless.index(b"PK\x01\x02")
+    nameless[central + 28] = 0  # length of the name in the central directory
+    with pytest.raises(SubmissionError, match="expected a zip archive"):
+        Submission.from_archive(bytes(nameless), "a.zip")
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data(), st.sampled_from(["a.zip", "a.tar", "a.tar.gz", "a.tar.zst"]))
 def test_damaged_archives_load_or_are_refused_and_nothing_else(data, name):
