@@ -124,15 +124,15 @@ def _settings(options: argparse.Namespace) -> Settings:
     if options.data is not None:
         return replace(settings, data_path=str(options.data), tokenizer_path=str(options.tokenizer))
     folder = options.output / "data"
-    build_corpus(folder, settings.vocab_size)
+    with rank_zero_first():
+        build_corpus(folder, settings.vocab_size)
     return replace(settings, data_path=str(folder), tokenizer_path=str(folder / TOKENIZER_NAME))
 
 
 def _train(options: argparse.Namespace) -> None:
     with joined_ranks():
-        with rank_zero_first():
-            settings = _settings(options)
-            hooks = _checkpoints(options, settings)
+        settings = _settings(options)
+        hooks = _checkpoints(options, settings)
         log = RunLog()
         stream = open_stream(settings, log)
         with _progress() as progress:
@@ -158,17 +158,18 @@ def _checkpoints(options: argparse.Namespace, settings: Settings) -> Hooks:
 
 def _evaluate(options: argparse.Namespace) -> None:
     chosen = variant(record_of(options.preset), options.variant)
-    settings = _settings(options)
-    log = RunLog()
-    stream = open_stream(settings, log)
-    mixer = chosen.system.mixer_of(settings)
-    score_artifact(options.model, settings, stream, chosen.system.evaluate, mixer, 0, log)
+    with joined_ranks():
+        settings = _settings(options)
+        log = RunLog()
+        stream = open_stream(settings, log)
+        mixer = chosen.system.mixer_of(settings)
+        score_artifact(options.model, settings, stream, chosen.system.evaluate, mixer, 0, log)
 
 
 def _export(options: argparse.Namespace) -> None:
     chosen = variants(record_of(options.preset), options.variant)
-    settings = _settings(options)
-    with _progress() as progress:
+    with joined_ranks(), _progress() as progress:
+        settings = _settings(options)
         export_records(settings, chosen, options.output, force=options.force, progress=progress)
 
 

@@ -4,13 +4,20 @@ Shapes: B sequences, L tokens in a sequence, T positions, V vocabulary.
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from reference_impl.config import Settings
-from reference_impl.device import mixed_precision
+from reference_impl.device import (
+    average_over_ranks,
+    mixed_precision,
+    rank,
+    rank_share,
+    world_size,
+)
 from reference_impl.model.gpt import GPT
 from reference_impl.tokenizer import ByteTable
 
@@ -49,11 +56,27 @@ class Adapter:
         weight_BL = table.count(targets_BL, inputs_BL)
         if not self._settings.ttt_byte_weighted:
             weight_BL = torch.ones_like(weight_BL)
-        batch = self._settings.ttt_batch_seqs
         for _ in range(self._settings.ttt_epochs):
-            for first in range(0, rows, batch):
-                part = slice(first, first + batch)
-                self._step(inputs_BL[part], targets_BL[part], weight_BL[part])
+            for part, share in self._batches(rows):
+                self._step(inputs_BL[part], targets_BL[part], weight_BL[part], share)
+
+    def _batches(self, rows: int) -> Iterator[tuple[slice, float]]:
+        """Yield the rows of each step in this process, and what their mean loss counts for.
+
+        A step takes TTT_BATCH_SEQS rows of each process. One whose rows are used up goes on with a
+        row that counts for nothing, since the others wait for its gradient.
+        """
+        world, batch = world_size(), self._settings.ttt_batch_seqs
+        shares = [rank_share(rows, r) for r in range(world)]
+        longest = max(share.stop - share.start for share in shares)
+        mine = shares[rank()]
+        for taken in range(0, longest, batch):
+            taking_part = sum(share.start + taken < share.stop for share in shares)
+            first = mine.start + taken
+            if first < mine.stop:
+                yield slice(first, min(first + batch, mine.stop)), world / taking_part
+            else:
+                yield slice(0, 1), 0.0
 
     def _rate(self, chunk: int) -> float:
         if self._settings.ttt_schedule == "constant":
@@ -61,16 +84,17 @@ class Adapter:
         progress = chunk / max(self._chunks - 1, 1)
         return 0.5 * (1 + math.cos(math.pi * progress))
 
-    def _step(self, inputs_BL: Tensor, targets_BL: Tensor, weight_BL: Tensor) -> None:
+    def _step(self, inputs_BL: Tensor, targets_BL: Tensor, weight_BL: Tensor, share: float) -> None:
         with mixed_precision(inputs_BL.device):
             logits_BLV = self._model(inputs_BL).logits
         nats_T = functional.cross_entropy(
             logits_BLV.flatten(0, 1), targets_BL.flatten(), reduction="none"
         )
         weight_T = weight_BL.flatten().to(nats_T.dtype)
-        loss = (nats_T * weight_T).sum() / weight_T.sum().clamp(min=1)
+        loss = share * (nats_T * weight_T).sum() / weight_T.sum().clamp(min=1)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        average_over_ranks([w.grad for w in self._weights if w.grad is not None])
         torch.nn.utils.clip_grad_norm_(self._weights, CLIP_NORM)
         self._optimizer.step()
 

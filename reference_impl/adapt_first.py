@@ -9,14 +9,15 @@ import time
 
 from reference_impl.adapt import Adapter
 from reference_impl.config import Settings
+from reference_impl.device import rank_share
 from reference_impl.evaluate import (
     Mixer,
     Scores,
     Stream,
+    charge_windows,
     evaluate_plain,
     log_stage,
     score_stage,
-    score_windows,
 )
 from reference_impl.model.gpt import GPT
 from reference_impl.runlog import RunLog
@@ -34,7 +35,9 @@ def evaluate_adapt_first(
     started = time.perf_counter()
     windows = overrunning_windows(stream.positions, settings.eval_seq_len, settings.eval_stride)
     model.eval()
-    score = score_windows(model, stream, windows, mixer, settings)
+    # Each process has a cache of its own, which never sees what the others charge.
+    mine = windows[rank_share(len(windows))]
+    score = charge_windows(model, stream, mine, mixer, settings).over_ranks(stream.device)
     log_stage(score_stage(settings), score, started, log, settings.eval_stride)
     return Scores(plain, score)
 

@@ -67,6 +67,7 @@ def joined_ranks(meeting_point: str = "env://") -> Iterator[None]:
     )
     try:
         yield
+        wait_for_all()  # one that leaves early takes the connection from those still working
     finally:
         distributed.destroy_process_group()
 
@@ -75,10 +76,10 @@ def joined_ranks(meeting_point: str = "env://") -> Iterator[None]:
 def rank_zero_first() -> Iterator[None]:
     """Let rank 0 run the block, which may write files, before the others do."""
     if rank():
-        distributed.barrier()
+        wait_for_all()
     yield
-    if rank() == 0 and world_size() > 1:
-        distributed.barrier()
+    if rank() == 0:
+        wait_for_all()
 
 
 def rank() -> int:
@@ -89,6 +90,26 @@ def rank() -> int:
 def world_size() -> int:
     """Return how many processes there are."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def rank_share(count: int, of_rank: int | None = None) -> slice:
+    """Return which of so many things in a row are this process's, or another's."""
+    index = rank() if of_rank is None else of_rank
+    return slice(count * index // world_size(), count * (index + 1) // world_size())
+
+
+def wait_for_all() -> None:
+    """Go on only when every process has come this far."""
+    if world_size() > 1:
+        distributed.barrier()
+
+
+def from_rank_zero(text: str) -> str:
+    """Return what rank 0 has passed in."""
+    shared = [text]
+    if world_size() > 1:
+        distributed.broadcast_object_list(shared)
+    return shared[0]
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:

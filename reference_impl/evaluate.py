@@ -7,9 +7,9 @@ Shapes: B windows, L tokens in a window, T charged positions at its end, V vocab
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reference_impl.config import Settings
-from reference_impl.device import mixed_precision
+from reference_impl.device import mixed_precision, rank_share, sum_over_ranks
 from reference_impl.errors import TrainingError
 from reference_impl.mixture.entropy import temper
 from reference_impl.model.gpt import GPT, Output, cross_entropy
@@ -29,16 +29,12 @@ from reference_impl.windows import Window, sliding_windows
 Ints = npt.NDArray[np.int64]
 
 
-class Charger(Protocol):
-    """Turns what the model says into what each target is charged."""
+class Mixer(Protocol):
+    """Turns what the model says into what each target is charged, and counts what was charged."""
 
     def nats(self, output: Output, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
         """Return the nats of each target."""
         ...
-
-
-class Mixer(Charger, Protocol):
-    """A charger that also counts what it has seen."""
 
     def update(self, tokens_T: Ints, lead: int = 0) -> None:
         """Count the n-grams that end after the first `lead` tokens, all of which have been charged.
@@ -59,6 +55,9 @@ class NeuralOnly:
             output.logits.flatten(0, 1), targets.flatten(), reduction="none"
         )
         return nats_T.view(targets.shape)
+
+    def update(self, tokens_T: Ints, lead: int = 0) -> None:
+        """Count nothing."""
 
 
 class Stream:
@@ -91,6 +90,14 @@ class Score:
             self.text_bytes + other.text_bytes,
         )
 
+    def over_ranks(self, device: torch.device) -> "Score":
+        """Return the score of all processes together; it must be a number."""
+        sums = torch.tensor([self.nats, self.tokens, self.text_bytes], dtype=torch.float64)
+        nats, tokens, text_bytes = sum_over_ranks(sums.to(device)).tolist()
+        if not math.isfinite(nats):
+            raise TrainingError(f"the validation loss must be finite, got {nats}")
+        return Score(nats, int(tokens), text_bytes)
+
     @property
     def nats_per_token(self) -> float:
         """Return the mean nats, the challenge's val_loss."""
@@ -111,15 +118,33 @@ class Scores:
 
 
 def score_windows(
-    model: GPT, stream: Stream, windows: list[Window], charger: Charger, settings: Settings
+    model: GPT, stream: Stream, windows: list[Window], mixer: Mixer, settings: Settings
 ) -> Score:
-    """Charge the windows' own positions, window by window in stream order."""
-    mixer = cast(Mixer, charger) if grows_by_window(charger, settings) else None
+    """Charge windows that follow each other, each process its share of them.
+
+    A cache that grows window by window counts the other processes' windows too, each in its place,
+    so that every charge is what one process alone would have made.
+    """
+    mine = rank_share(len(windows))
+    grows = settings.cache_update == "window"
+    if grows:
+        _count(stream, windows[: mine.start], mixer)
+    score = charge_windows(model, stream, windows[mine], mixer, settings)
+    if grows:
+        _count(stream, windows[mine.stop :], mixer)
+    return score.over_ranks(stream.device)
+
+
+def charge_windows(
+    model: GPT, stream: Stream, windows: list[Window], mixer: Mixer, settings: Settings
+) -> Score:
+    """Charge the windows' own positions in this process, window by window in stream order."""
+    grows = settings.cache_update == "window"
     loss_sum = torch.zeros((), dtype=torch.float64, device=stream.device)
     byte_sum = torch.zeros((), dtype=torch.float64, device=stream.device)
     tokens = 0
     for group in _batches(windows, settings.eval_batch_seqs):
-        for window, nats_T in _charges(model, stream, group, charger, settings, together=not mixer):
+        for window, nats_T in _charges(model, stream, group, mixer, settings, together=not grows):
             targets_T = stream.tokens_T[window.first + 1 : window.stop + 1]
             previous_T = stream.tokens_T[window.first : window.stop]
             loss_sum += nats_T.to(torch.float64).sum()
@@ -127,18 +152,18 @@ def score_windows(
             bytes_T += stream.table.spaces(targets_T, previous_T)
             byte_sum += bytes_T.to(torch.float64).sum()
             tokens += window.stop - window.first
-            if mixer:
-                # Token 0 is given, never charged; it is counted with the first target.
-                lead = window.first - window.start + 1 if window.first else 0
-                mixer.update(stream.array_T[window.start : window.stop + 1], lead)
-    if not math.isfinite(float(loss_sum)):
-        raise TrainingError(f"the validation loss must be finite, got {float(loss_sum)}")
+            if grows:
+                _count(stream, [window], mixer)
     return Score(float(loss_sum), tokens, float(byte_sum))
 
 
-def grows_by_window(charger: Charger, settings: Settings) -> bool:
-    """Tell whether what a window was charged for is counted before the next one is charged."""
-    return settings.cache_update == "window" and not isinstance(charger, NeuralOnly)
+def _count(stream: Stream, windows: list[Window], mixer: Mixer) -> None:
+    """Let the mixer count what windows that follow each other are charged for."""
+    if windows:
+        start, first = windows[0].start, windows[0].first
+        # Token 0 is given, never charged; it is counted with the first target.
+        lead = first - start + 1 if first else 0
+        mixer.update(stream.array_T[start : windows[-1].stop + 1], lead)
 
 
 def _batches(windows: list[Window], batch: int) -> Iterator[list[Window]]:
@@ -153,7 +178,7 @@ def _charges(
     model: GPT,
     stream: Stream,
     group: list[Window],
-    charger: Charger,
+    mixer: Mixer,
     settings: Settings,
     *,
     together: bool,
@@ -162,12 +187,12 @@ def _charges(
     inputs_BL = np.stack([stream.array_T[w.start : w.stop] for w in group])
     targets_BT = np.stack([stream.array_T[w.first + 1 : w.stop + 1] for w in group])
     output = _predict(model, stream, inputs_BL, targets_BT.shape[1], settings.eval_seq_len)
-    if settings.eval_temperature != 1 and not isinstance(charger, NeuralOnly):
+    if settings.eval_temperature != 1:
         output = output._replace(logits=temper(output.logits, settings.eval_temperature))
     step = len(group) if together else 1
     for first in range(0, len(group), step):
         rows = slice(first, first + step)
-        nats_BT = charger.nats(_part(output, rows), inputs_BL[rows], targets_BT[rows])
+        nats_BT = mixer.nats(_part(output, rows), inputs_BL[rows], targets_BT[rows])
         yield from zip(group[rows], nats_BT.to(stream.device), strict=True)
 
 
@@ -197,9 +222,14 @@ def evaluate_plain(model: GPT, stream: Stream, settings: Settings, log: RunLog) 
         return score
     windows = sliding_windows(stream.positions, settings.eval_seq_len, settings.eval_stride)
     model.eval()
-    score = score_windows(model, stream, windows, NeuralOnly(), settings)
+    score = score_windows(model, stream, windows, NeuralOnly(), without_mixer(settings))
     log_stage("final_int6_sliding_window", score, started, log, settings.eval_stride)
     return score
+
+
+def without_mixer(settings: Settings) -> Settings:
+    """Return the settings of a pass in which nothing is mixed: rows as they are, no cache."""
+    return replace(settings, eval_temperature=1.0, cache_update="chunk_inputs")
 
 
 def score_stage(settings: Settings) -> str:
@@ -223,17 +253,17 @@ def log_stage(
 
 @torch.inference_mode()
 def validate(model: GPT, stream: Stream, settings: Settings) -> Score:
-    """Score whole sequences side by side, without overlap, as training does to watch itself."""
+    """Score whole sequences side by side, without overlap, each process its share of them."""
     score = Score()
     length = settings.train_seq_len
     model.eval()
-    span = length * settings.eval_batch_seqs
-    for first in range(0, stream.positions // length * length, span):
-        stop = min(first + span, stream.positions // length * length)
-        previous_T, targets_T = stream.tokens_T[first:stop], stream.tokens_T[first + 1 : stop + 1]
+    mine = rank_share(stream.positions // length)
+    for first in range(mine.start, mine.stop, settings.eval_batch_seqs):
+        span = slice(first * length, min(first + settings.eval_batch_seqs, mine.stop) * length)
+        previous_T, targets_T = stream.tokens_T[span], stream.tokens_T[1:][span]
         with mixed_precision(stream.device):
             mean = cross_entropy(model, previous_T.view(-1, length), targets_T.view(-1, length))
         text_bytes = stream.table.count(targets_T, previous_T).sum()
-        score += Score(float(mean.double() * (stop - first)), stop - first, float(text_bytes))
+        score += Score(float(mean.double() * len(targets_T)), len(targets_T), float(text_bytes))
     model.train()
-    return score
+    return score.over_ranks(stream.device)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from reference_impl.config import Settings
+from reference_impl.device import from_rank_zero, rank, wait_for_all
 from reference_impl.errors import ExportError
 from reference_impl.evaluate import Scores, Stream
 from reference_impl.quantize.artifact import (
@@ -71,12 +72,11 @@ def export_records(
             training_log.lines += log.lines
             weights = train_weights(settings, stream, training_log, progress, teacher=teacher)
             trained[variant.system.teacher_of] = Trained(weights, teacher, training_log)
-    output.mkdir(parents=True, exist_ok=True)
     with _staging(output) as staging:
         for variant in variants:
             training = trained[variant.system.teacher_of]
             _write_record(staging / variant.name, variant, settings, stream, training)
-        for target in targets:
+        for target in targets if rank() == 0 else ():
             _move_into_place(staging / target.name, target, staging)
     return targets
 
@@ -93,11 +93,17 @@ def _check_free(target: Path, *, force: bool) -> None:
 
 @contextmanager
 def _staging(output: Path) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix=".export.", dir=output))
+    """Make one folder for all processes, which rank 0 writes to and the others read."""
+    made = ""
+    if rank() == 0:
+        output.mkdir(parents=True, exist_ok=True)
+        made = tempfile.mkdtemp(prefix=".export.", dir=output)
+    folder = from_rank_zero(made)
     try:
-        yield folder
+        yield Path(folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if made:
+            shutil.rmtree(made, ignore_errors=True)
 
 
 def _move_into_place(finished: Path, target: Path, staging: Path) -> None:
@@ -113,16 +119,19 @@ def _write_record(
     stream: Stream,
     training: Trained,
 ) -> None:
-    write_code(folder, variant, settings)
-    shipped = code_bytes(folder.rglob("*.py"))
-    log = RunLog()
-    blob = export_model(training.weights, settings, shipped, log)
-    size = write_artifact(folder / ARTIFACT_NAME, blob, shipped)
-    system = variant.system
+    log, artifact, system = RunLog(), folder / ARTIFACT_NAME, variant.system
+    if rank() == 0:
+        write_code(folder, variant, settings)
+        shipped = code_bytes(folder.rglob("*.py"))
+        write_artifact(artifact, export_model(training.weights, settings, shipped, log), shipped)
+    wait_for_all()
+    size = ArtifactSize(artifact.stat().st_size, code_bytes(folder.rglob("*.py")))
     mixer = system.mixer(settings, training.teacher)
     scores = score_artifact(
-        folder / ARTIFACT_NAME, settings, stream, system.evaluate, mixer, shipped, log
+        artifact, settings, stream, system.evaluate, mixer, size.code_bytes, log
     )
+    if rank():
+        return
     lines = [*training.log.lines, *log.lines]
     (folder / f"train_seed{settings.seed}.log").write_text("\n".join(lines) + "\n")
     claims = submission(variant, settings, scores, size)

@@ -18,7 +18,7 @@ from reference_impl.data import (
     find_shards,
     validation_tokens,
 )
-from reference_impl.device import joined_ranks, pick_device, rank
+from reference_impl.device import joined_ranks, pick_device, rank, wait_for_all
 from reference_impl.errors import InputError
 from reference_impl.evaluate import Ints, Mixer, Scores, Stream
 from reference_impl.mixture.gate import Lookup
@@ -92,7 +92,7 @@ def main(defaults: Settings, system: System, folder: Path) -> int:
 def run_record(settings: Settings, system: System, code: list[Path]) -> None:
     """Train, unless EVAL_ONLY is set, and score the model file in the present folder.
 
-    Processes that torchrun starts train together; one of them writes and scores.
+    Processes that torchrun starts train and score together; one of them writes.
     """
     log, artifact = RunLog(), Path(ARTIFACT_NAME)
     teacher = None
@@ -102,13 +102,12 @@ def run_record(settings: Settings, system: System, code: list[Path]) -> None:
         if train_it:
             teacher = system.teacher(settings)
             weights = train_weights(settings, stream, log, teacher=teacher)
-        if rank():
-            return
-    if train_it:
-        blob = export_model(weights, settings, code_bytes(code), log)
-        write_artifact(artifact, blob, code_bytes(code))
-    mixer = system.mixer(settings, teacher)
-    score_artifact(artifact, settings, stream, system.evaluate, mixer, code_bytes(code), log)
+            if rank() == 0:
+                blob = export_model(weights, settings, code_bytes(code), log)
+                write_artifact(artifact, blob, code_bytes(code))
+            wait_for_all()
+        mixer = system.mixer(settings, teacher)
+        score_artifact(artifact, settings, stream, system.evaluate, mixer, code_bytes(code), log)
 
 
 def open_stream(settings: Settings, log: RunLog) -> Stream:

@@ -183,7 +183,7 @@ class _Run:
         while True:
             capped = self.watch.elapsed_ms >= training_budget_ms(settings)
             done = capped or self.steps >= last
-            if rank() == 0 and every and (done or self.steps % every == 0):
+            if every and (done or self.steps % every == 0):
                 score = validate(self.trainer.model, self.stream, settings)
                 self.log(
                     f"step:{self.steps}/{last} val_loss:{score.nats_per_token:.4f} "
