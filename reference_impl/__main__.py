@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, export, corpus, describe."""
+"""The command line: train, evaluate, export, ablate, corpus, describe."""
 
 import argparse
 import contextlib
@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
+from reference_impl.ablate import RESULTS_NAME, ablate, summarise
+from reference_impl.ablate import Progress as Doing
+from reference_impl.ablation_report import plot, table
 from reference_impl.checkpoint import CheckpointFile
 from reference_impl.config import Settings, from_environment
 from reference_impl.corpus import TOKENIZER_NAME, build_corpus
@@ -28,6 +31,7 @@ from reference_impl.runlog import RunLog
 from reference_impl.train import NO_HOOKS, Hooks, Progress
 from reference_impl.variants import COMPLIANT, NAMES, variant, variants
 
+SEEDS = "1337,42,2024"
 DESCRIPTION = """\
 Train, quantise, score and export a small language-model record with an n-gram cache and test-time
 training. A record exists twice: as_published shows a score that is not a code length, compliant
@@ -41,6 +45,8 @@ examples:
       the same on challenge shards
   ITERATIONS=300 python -m reference_impl train --output run
       any setting can be given as an environment variable
+  python -m reference_impl ablate --preset pr779 --size small --output ablation
+      base, adaptation, mixer and full score of both variants with three seeds: table and plot
   python -m reference_impl evaluate --model run/final_model.int6.ptz --variant compliant \\
       --output run
 
@@ -90,25 +96,42 @@ def _parser() -> Parser:
     export = commands.add_parser("export", help="train once and write OUTPUT/VARIANT")
     export.set_defaults(run=_export)
     export.add_argument("--force", action="store_true", help="replace record folders")
+    ablate = commands.add_parser(
+        "ablate", help="measure what each part of a record is worth; goes on where it was stopped"
+    )
+    ablate.set_defaults(run=_ablate)
+    ablate.add_argument("--seeds", default=SEEDS, metavar="N,N", help=f"numbers (default: {SEEDS})")
     corpus = commands.add_parser("corpus", help="write OUTPUT/data from Python's own texts")
     corpus.set_defaults(run=_corpus)
     description = commands.add_parser("describe", help="print what a record consists of, as JSON")
     description.set_defaults(run=_describe)
-    for command in (train, evaluate, export, corpus, description):
+    for command in (train, evaluate, export, ablate, corpus, description):
         command.add_argument(
             "--preset", default="tiny", help=f"{' or '.join(PRESETS)} (default: tiny)"
         )
         command.add_argument("--size", default="full", help=f"{' or '.join(SIZES)} (default: full)")
-    for command in (train, evaluate, export, corpus):
+    for command in (train, evaluate, export, ablate, corpus):
         command.add_argument("--output", type=Path, required=True, help="folder to write to")
-    for command in (train, evaluate, export):
+    for command in (train, evaluate, export, ablate):
         command.add_argument(
             "--data", type=Path, help="folder of shards (default: OUTPUT/data, built if absent)"
         )
         command.add_argument("--tokenizer", type=Path, help="sentencepiece model of the shards")
     for command, names in ((evaluate, NAMES), (export, (*NAMES, "both"))):
         command.add_argument("--variant", required=True, help=" or ".join(names))
+    ablate.add_argument("--variant", default="both", help=f"{' or '.join(NAMES)} (default: both)")
     return parser
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    """Read seeds, each of them once."""
+    try:
+        seeds = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise SettingsError(f"--seeds must be numbers such as 1337,42, got {text!r}") from None
+    if len(set(seeds)) < len(seeds):
+        raise SettingsError(f"--seeds must differ from each other, got {text}")
+    return seeds
 
 
 def record_of(name: str) -> str:
@@ -173,6 +196,17 @@ def _export(options: argparse.Namespace) -> None:
         export_records(settings, chosen, options.output, force=options.force, progress=progress)
 
 
+def _ablate(options: argparse.Namespace) -> None:
+    chosen, seeds = variants(record_of(options.preset), options.variant), _seeds(options.seeds)
+    settings = _settings(options)
+    with _doing() as doing:
+        cells = ablate(settings, chosen, seeds, options.output, doing)
+    title = f"#{record_of(options.preset).removeprefix('pr')}: what each part is worth"
+    Console().print(table(title, summarise(cells)))
+    for file in plot(title, cells, options.output / RESULTS_NAME):
+        sys.stdout.write(f"{file}\n")
+
+
 def _corpus(options: argparse.Namespace) -> None:
     settings = from_environment(preset(options.preset, options.size))
     build_corpus(options.output / "data", settings.vocab_size)
@@ -181,6 +215,25 @@ def _corpus(options: argparse.Namespace) -> None:
 def _describe(options: argparse.Namespace) -> None:
     settings = from_environment(preset(options.preset, options.size))
     sys.stdout.write(json.dumps(describe(settings), indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def _doing() -> Iterator[Doing]:
+    """Show on standard error what is being done: as a bar when someone is watching, or in lines."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    said = ""
+
+    def say(doing: str, done: int, total: int) -> None:
+        nonlocal said
+        bar.update(task, description=doing, completed=done, total=total)
+        if doing != said and not console.is_terminal:
+            console.print(f"{doing} ({done} of {total})", highlight=False)
+        said = doing
+
+    with ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+        yield say
 
 
 @contextlib.contextmanager

@@ -27,3 +27,7 @@ class ExportError(InputError):
 
 class CheckpointError(InputError):
     """A checkpoint cannot be written, or cannot be resumed from."""
+
+
+class AblationError(InputError):
+    """An ablation cannot go on in the folder that was given, or cannot be drawn."""

@@ -149,6 +149,13 @@ def write_code(folder: Path, variant: Variant, settings: Settings) -> None:
     (folder / ENTRY_NAME).write_text(script)
 
 
+def shipped_code_bytes(variant: Variant, settings: Settings) -> int:
+    """Return the size of what `write_code` would write."""
+    script = entry(variant, settings)
+    modules = code_bytes(PACKAGE.parent / module for module in modules_of(script))
+    return modules + len(script.encode())
+
+
 def modules_of(script: str) -> list[Path]:
     """Return the files of this package that a script imports, directly or through others."""
     reached: set[Path] = set()

@@ -6,16 +6,18 @@ from reference_impl.device import rank
 
 
 class RunLog:
-    """Prints each line at once and remembers it."""
+    """Prints each line at once, unless told not to, and remembers it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, show: bool = True) -> None:
         """Start with nothing said."""
+        self._show = show
         self.lines: list[str] = []
 
     def __call__(self, line: str) -> None:
-        """Print one line, unless another process prints it."""
+        """Note one line, unless another process does."""
         if rank():
             return
         self.lines.append(line)
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
+        if self._show:
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()

@@ -94,13 +94,10 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_artifact(
-    path: Path, blob: bytes, shipped_code_bytes: int, *, as_published: bool = False
-) -> ArtifactSize:
-    """Write the model if it and the code stay within the limit; as published, write it anyway."""
+def write_artifact(path: Path, blob: bytes, shipped_code_bytes: int) -> ArtifactSize:
+    """Write the model if it and the code stay within the limit."""
     size = ArtifactSize(model_bytes=len(blob), code_bytes=shipped_code_bytes)
-    if not as_published:
-        size.check()
+    size.check()
     write_atomically(path, blob)
     return size
 

@@ -33,13 +33,10 @@ def first_fit(
     state_of: StateOf,
     limit_bytes: int,
     log: RunLog,
-    *,
-    as_published: bool = False,
 ) -> Packed:
-    """Return the first attempt within the limit.
+    """Return the first attempt within the limit, or refuse.
 
-    Where there is none, this refuses; the published scripts do not look at the limit, or ship the
-    last attempt anyway.
+    The published scripts do not look at the limit, or ship the last attempt whatever its size.
     """
     sizes = []
     for label, stored in _rungs(weights, scheme, state_of, log):
@@ -54,14 +51,10 @@ def first_fit(
                 )
             if sizes[-1] <= limit_bytes:
                 return packed
-    if not as_published:
-        raise ArtifactError(
-            f"the model must be at most {limit_bytes} bytes, what the code leaves of the limit, "
-            f"got at least {min(sizes)} in {len(sizes)} attempts"
-        )
-    if scheme.downgrade:
-        log("WARNING: artifact still over limit after all fallbacks")
-    return packed
+    raise ArtifactError(
+        f"the model must be at most {limit_bytes} bytes, what the code leaves of the limit, "
+        f"got at least {min(sizes)} in {len(sizes)} attempts"
+    )
 
 
 def _rungs(

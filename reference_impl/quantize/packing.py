@@ -34,15 +34,12 @@ def export_model(
     settings: Settings,
     code_bytes: int,
     log: RunLog,
-    *,
-    as_published: bool = False,
 ) -> bytes:
     """Return the model file for weights and for code of that many bytes.
 
     It logs all lines of this stage itself, the sizes included, so a caller adds none. What fits
-    depends on the code, so a record calls this with its own code's bytes. Where nothing fits it
-    raises ArtifactError; as published, the limit is not looked at, or the last attempt is
-    returned, and `write_artifact(..., as_published=True)` writes it.
+    depends on the code, so a record calls this with its own code's bytes. ArtifactError where
+    nothing fits.
     """
     scheme = SCHEMES[settings.quantization]
     weights = {name: value.detach().cpu() for name, value in weights.items()}
@@ -57,7 +54,6 @@ def export_model(
         lambda form, members: _quantize(members, form, scheme, settings, log),
         MAX_ARTIFACT_BYTES - code_bytes,
         log,
-        as_published=as_published,
     )
     model_label, total_label = _labels(packed, scheme)
     log(f"Serialized model {model_label}: {len(packed.blob)} bytes")

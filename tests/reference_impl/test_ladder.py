@@ -52,9 +52,9 @@ def attempt(int5_layers: set[int], level: int) -> int:
     return len(pack(stored, Container("zstd", level)))
 
 
-def export(scheme: str, code_bytes: int, *, as_published: bool = False) -> tuple[bytes, list[str]]:
+def export(scheme: str, code_bytes: int) -> tuple[bytes, list[str]]:
     log = RunLog()
-    blob = export_model(weights(), settings(scheme), code_bytes, log, as_published=as_published)
+    blob = export_model(weights(), settings(scheme), code_bytes, log)
     return blob, log.lines
 
 
@@ -137,16 +137,10 @@ def test_a_model_that_never_fits_is_refused_with_both_numbers() -> None:
         export("pr940", MAX_ARTIFACT_BYTES - least + 1)
 
 
-def test_published_behaviour_ships_the_last_attempt(tmp_path: Path) -> None:
-    blob, lines = export("pr940", MAX_ARTIFACT_BYTES, as_published=True)
-    assert len(blob) == attempt(set(range(LAYERS)), 2)
-    assert "WARNING: artifact still over limit after all fallbacks" in lines
-    path = tmp_path / "model"
-    with pytest.raises(ArtifactError, match="at most 16000000 bytes, got 16"):
-        write_artifact(path, blob, MAX_ARTIFACT_BYTES)
-    assert not path.exists()
-    write_artifact(path, blob, MAX_ARTIFACT_BYTES, as_published=True)
-    assert path.read_bytes() == blob
+def test_a_model_over_the_limit_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="at most 16000000 bytes, got 16000001: 1 of code"):
+        write_artifact(tmp_path / "model", bytes(MAX_ARTIFACT_BYTES), 1)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("scheme", ["int6", "pr779", "pr834", "pr924"])
@@ -160,7 +154,6 @@ def test_a_scheme_without_a_ladder_fits_or_is_refused(scheme: str) -> None:
     over = MAX_ARTIFACT_BYTES - len(blob) + 1
     with pytest.raises(ArtifactError, match=f"at most {len(blob) - 1} .* at least {len(blob)} in"):
         export(scheme, over)
-    assert export(scheme, over, as_published=True)[0] == blob
 
 
 @pytest.mark.parametrize(("scheme", "share"), [("pr779", 0.08), ("pr924", 0.03)])

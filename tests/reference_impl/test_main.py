@@ -43,6 +43,19 @@ def test_export_writes_the_chosen_variant(tmp_path: Path, data: list[str]) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["compliant"]
 
 
+def test_ablate_prints_a_table_and_names_the_plots(
+    tmp_path: Path, data: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--variant", "compliant", "--seeds", "5", "--output", str(tmp_path / "ablation")]
+    assert main(["ablate", *options, *data]) == 0
+    printed, said = capsys.readouterr()
+    assert [f"seed 5, compliant: {part}" in said for part in ("base", "full")] == [True, True]
+    for part in ("base", "adaptation", "mixer", "full"):
+        assert f"compliant   {part}" in printed
+    assert (tmp_path / "ablation" / "ablation.svg").is_file()
+    assert "ablation.png\n" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -51,6 +64,8 @@ def test_export_writes_the_chosen_variant(tmp_path: Path, data: list[str]) -> No
         (["train", "--preset", "huge"], "unknown preset 'huge', expected one of pr779, pr834"),
         (["train", "--seed", "1"], "unrecognized arguments: --seed 1"),
         (["fly"], "invalid choice: 'fly'"),
+        (["ablate", "--seeds", "1,x"], "--seeds must be numbers such as 1337,42, got '1,x'"),
+        (["ablate", "--seeds", "1,1"], "--seeds must differ from each other, got 1,1"),
     ],
 )
 def test_a_wrong_argument_is_one_sentence(
