@@ -13,6 +13,7 @@ from torch.nn import functional
 from reference_impl.config import Settings
 from reference_impl.device import (
     average_over_ranks,
+    fitting,
     mixed_precision,
     rank,
     rank_share,
@@ -58,7 +59,11 @@ class Adapter:
             weight_BL = torch.ones_like(weight_BL)
         for _ in range(self._settings.ttt_epochs):
             for part, share in self._batches(rows):
-                self._step(inputs_BL[part], targets_BL[part], weight_BL[part], share)
+                with fitting(
+                    f"adapting on {part.stop - part.start} x {length} tokens at once does "
+                    f"not fit, lower TTT_BATCH_SEQS below {self._settings.ttt_batch_seqs}"
+                ):
+                    self._step(inputs_BL[part], targets_BL[part], weight_BL[part], share)
 
     def _batches(self, rows: int) -> Iterator[tuple[slice, float]]:
         """Yield the rows of each step in this process, and what their mean loss counts for.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, distributed
 
-from reference_impl.errors import SettingsError
+from reference_impl.errors import SettingsError, TrainingError
 
 
 def pick_device() -> torch.device:
@@ -33,6 +33,16 @@ def finish_work(device: torch.device) -> None:
     """Wait for what a GPU was told to do, so that a clock read afterwards is right."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+@contextlib.contextmanager
+def fitting(advice: str) -> Iterator[None]:
+    """Turn running out of device memory inside the block into advice, with the device's numbers."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        said = str(error).split(" of which")[0]
+        raise TrainingError(f"{advice}: {said}") from None
 
 
 def peak_memory_mib(device: torch.device) -> tuple[int, int]:

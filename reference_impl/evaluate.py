@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reference_impl.config import Settings
-from reference_impl.device import mixed_precision, rank_share, sum_over_ranks
+from reference_impl.device import fitting, mixed_precision, rank_share, sum_over_ranks
 from reference_impl.errors import TrainingError
 from reference_impl.mixture.entropy import temper
 from reference_impl.model.gpt import GPT, Output, cross_entropy
@@ -186,7 +186,11 @@ def _charges(
     """Yield each window with its nats; one by one if the cache grows in between."""
     inputs_BL = np.stack([stream.array_T[w.start : w.stop] for w in group])
     targets_BT = np.stack([stream.array_T[w.first + 1 : w.stop + 1] for w in group])
-    output = _predict(model, stream, inputs_BL, targets_BT.shape[1], settings.eval_seq_len)
+    with fitting(
+        f"scoring {len(group)} x {settings.eval_seq_len} tokens at once does not fit, lower "
+        f"EVAL_BATCH_SEQS below {settings.eval_batch_seqs}"
+    ):
+        output = _predict(model, stream, inputs_BL, targets_BT.shape[1], settings.eval_seq_len)
     if settings.eval_temperature != 1:
         output = output._replace(logits=temper(output.logits, settings.eval_temperature))
     step = len(group) if together else 1

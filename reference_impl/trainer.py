@@ -15,6 +15,7 @@ from reference_impl.config import Settings
 from reference_impl.data import TrainingStream
 from reference_impl.device import (
     average_over_ranks,
+    fitting,
     mixed_precision,
     rank,
     sum_over_ranks,
@@ -65,16 +66,14 @@ class Trainer:
         set_rates(self.optimizers, self.settings, step, scale)
         parts = self.settings.grad_accum_steps // world_size()
         loss = torch.zeros((), device=self.device)
-        try:
+        with fitting(
+            f"{self._part_tokens} tokens at once do not fit, raise GRAD_ACCUM_STEPS above "
+            f"{self.settings.grad_accum_steps}"
+        ):
             for _ in range(parts):
                 part = self._loss(scale) / parts
                 part.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 loss += part.detach()
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                f"{self._part_tokens} tokens at once do not fit, raise GRAD_ACCUM_STEPS above "
-                f"{self.settings.grad_accum_steps}: {str(error).split(' of which')[0]}"
-            ) from None
         nats = float(sum_over_ranks(loss)) / world_size()
         if not np.isfinite(nats):
             raise TrainingError(

@@ -2,16 +2,18 @@ import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
 from torch import Tensor
 
+from reference_impl.adapt import Adapter
 from reference_impl.config import Settings
 from reference_impl.data import TrainingStream
 from reference_impl.errors import SettingsError, TrainingError
-from reference_impl.model.gpt import Output, cross_entropy
+from reference_impl.evaluate import evaluate_plain
+from reference_impl.model.gpt import GPT, Output, cross_entropy
 from reference_impl.optim.groups import matrices
 from reference_impl.optim.late_qat import round_straight_through, rounding_penalty
 from reference_impl.record import open_stream, train_weights
@@ -235,18 +237,30 @@ def test_gradients_are_clipped_over_all_parameters(settings: Settings) -> None:
     assert math.hypot(*norms) == pytest.approx(0.3, rel=1e-3)
 
 
-def test_a_device_out_of_memory_is_reported_with_its_sizes(settings: Settings) -> None:
-    def greedy(output: Output, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        raise torch.OutOfMemoryError(
-            "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of "
-            "8.00 GiB of which 1.00 GiB is free."
-        )
+def greedy(*_: object) -> NoReturn:
+    raise torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of "
+        "8.00 GiB of which 1.00 GiB is free."
+    )
 
+
+def test_a_device_out_of_memory_is_reported_with_its_sizes(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     message = (
         "64 tokens at once do not fit, raise GRAD_ACCUM_STEPS above 2: .* 9.00 GiB.* 8.00 GiB$"
     )
     with pytest.raises(TrainingError, match=message):
         timed(settings, Hooks(objective=greedy))
+
+    stream, model = open_stream(settings, RunLog()), new_model(settings, CPU)
+    monkeypatch.setattr(GPT, "forward", greedy)
+    message = "scoring 1 x 32 tokens at once does not fit, lower EVAL_BATCH_SEQS below 5: .* 8.00 "
+    with pytest.raises(TrainingError, match=message):
+        evaluate_plain(model, stream, settings, RunLog())
+    message = "adapting on 2 x 32 tokens at once does not fit, lower TTT_BATCH_SEQS below 2: "
+    with pytest.raises(TrainingError, match=message):
+        Adapter(model, settings, 1).learn(0, stream.tokens_T, stream.table)
 
 
 def fresh_trainer(settings: Settings) -> Trainer:
