@@ -33,7 +33,7 @@ class Mixer(Protocol):
     """Turns what the model says into what each target is charged, and counts what was charged."""
 
     def nats(self, output: Output, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
-        """Return the nats of each target."""
+        """Return the nats of each target; the inputs may begin before the model's own."""
         ...
 
     def update(self, tokens_T: Ints, lead: int = 0) -> None:
@@ -128,10 +128,10 @@ def score_windows(
     mine = rank_share(len(windows))
     grows = settings.cache_update == "window"
     if grows:
-        _count(stream, windows[: mine.start], mixer)
+        _count(stream, windows[: mine.start], mixer, settings)
     score = charge_windows(model, stream, windows[mine], mixer, settings)
     if grows:
-        _count(stream, windows[mine.stop :], mixer)
+        _count(stream, windows[mine.stop :], mixer, settings)
     return score.over_ranks(stream.device)
 
 
@@ -143,7 +143,7 @@ def charge_windows(
     loss_sum = torch.zeros((), dtype=torch.float64, device=stream.device)
     byte_sum = torch.zeros((), dtype=torch.float64, device=stream.device)
     tokens = 0
-    for group in _batches(windows, settings.eval_batch_seqs):
+    for group in _batches(windows, settings):
         for window, nats_T in _charges(model, stream, group, mixer, settings, together=not grows):
             targets_T = stream.tokens_T[window.first + 1 : window.stop + 1]
             previous_T = stream.tokens_T[window.first : window.stop]
@@ -153,25 +153,35 @@ def charge_windows(
             byte_sum += bytes_T.to(torch.float64).sum()
             tokens += window.stop - window.first
             if grows:
-                _count(stream, [window], mixer)
+                _count(stream, [window], mixer, settings)
     return Score(float(loss_sum), tokens, float(byte_sum))
 
 
-def _count(stream: Stream, windows: list[Window], mixer: Mixer) -> None:
+def _count(stream: Stream, windows: list[Window], mixer: Mixer, settings: Settings) -> None:
     """Let the mixer count what windows that follow each other are charged for."""
     if windows:
-        start, first = windows[0].start, windows[0].first
+        first = windows[0].first
+        start = windows[0].start - _before(windows[0], settings)
         # Token 0 is given, never charged; it is counted with the first target.
         lead = first - start + 1 if first else 0
         mixer.update(stream.array_T[start : windows[-1].stop + 1], lead)
 
 
-def _batches(windows: list[Window], batch: int) -> Iterator[list[Window]]:
-    """Yield neighbours of one shape, at most `batch` at a time."""
-    for _, same in groupby(windows, lambda w: (w.stop - w.first, w.stop - w.start)):
+def _batches(windows: list[Window], settings: Settings) -> Iterator[list[Window]]:
+    """Yield neighbours of one shape, at most EVAL_BATCH_SEQS at a time."""
+
+    def shape(window: Window) -> tuple[int, int, int]:
+        return window.stop - window.first, window.stop - window.start, _before(window, settings)
+
+    for _, same in groupby(windows, shape):
         group = list(same)
-        for first in range(0, len(group), batch):
-            yield group[first : first + batch]
+        for first in range(0, len(group), settings.eval_batch_seqs):
+            yield group[first : first + settings.eval_batch_seqs]
+
+
+def _before(window: Window, settings: Settings) -> int:
+    """Return how many tokens before its input a window's contexts may reach to."""
+    return min(window.start, settings.ngram_max_order)
 
 
 def _charges(
@@ -184,7 +194,9 @@ def _charges(
     together: bool,
 ) -> Iterator[tuple[Window, Tensor]]:
     """Yield each window with its nats; one by one if the cache grows in between."""
-    inputs_BL = np.stack([stream.array_T[w.start : w.stop] for w in group])
+    before = _before(group[0], settings)
+    seen_BL = np.stack([stream.array_T[w.start - before : w.stop] for w in group])
+    inputs_BL = seen_BL[:, before:]
     targets_BT = np.stack([stream.array_T[w.first + 1 : w.stop + 1] for w in group])
     with fitting(
         f"scoring {len(group)} x {settings.eval_seq_len} tokens at once does not fit, lower "
@@ -196,7 +208,7 @@ def _charges(
     step = len(group) if together else 1
     for first in range(0, len(group), step):
         rows = slice(first, first + step)
-        nats_BT = mixer.nats(_part(output, rows), inputs_BL[rows], targets_BT[rows])
+        nats_BT = mixer.nats(_part(output, rows), seen_BL[rows], targets_BT[rows])
         yield from zip(group[rows], nats_BT.to(stream.device), strict=True)
 
 

@@ -10,6 +10,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import Tensor
 
+from reference_impl.adapt_first import overrunning_windows
 from reference_impl.config import Settings
 from reference_impl.errors import TrainingError
 from reference_impl.evaluate import (
@@ -17,6 +18,7 @@ from reference_impl.evaluate import (
     NeuralOnly,
     Score,
     Stream,
+    charge_windows,
     evaluate_plain,
     score_windows,
     validate,
@@ -111,6 +113,29 @@ def test_each_token_is_charged_once_and_counted_only_afterwards(
     assert counted == tokens[:-1]
     assert score.tokens == len(tokens) - 1
     assert [kind for kind, _ in witness.events].count("counted") == math.ceil(score.tokens / 128)
+
+
+def test_contexts_reach_back_beyond_the_input_of_a_short_window(
+    model: GPT, stream: Stream, settings: Settings
+) -> None:
+    """The last windows of an evaluation that overruns the end are shorter than a context."""
+    longest, tokens = settings.ngram_max_order, stream.array_T.tolist()
+    seen: list[list[int]] = []
+
+    class Contexts(Witness):
+        def nats(self, output: Output, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
+            width = targets_BT.shape[1]
+            for inputs_L in inputs_BL.tolist():
+                stops = range(len(inputs_L) - width + 1, len(inputs_L) + 1)
+                seen.extend(inputs_L[max(0, stop - longest) : stop] for stop in stops)
+            return super().nats(output, inputs_BL, targets_BT)
+
+    windows = overrunning_windows(stream.positions, settings.eval_seq_len, settings.eval_stride)
+    assert windows[-1].stop - windows[-1].start < settings.eval_stride + longest
+    growing = replace(settings, cache_update="window")
+    charge_windows(model, stream, windows, Contexts(), growing)
+    charged = [p for window in windows for p in range(window.first, window.stop)]
+    assert seen == [tokens[max(0, p + 1 - longest) : p + 1] for p in charged]
 
 
 def single_window_nats(model: GPT, stream: Stream, *, tempered: bool) -> float:
