@@ -25,6 +25,8 @@ class PackageFiles:
     """One sentence each: what is there but cannot be read."""
     scripts: tuple[str, ...] = ()
     """Python files at the top that may be the training script under another name."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """Files that are in the folder but could not be had -> why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ import subprocess
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
@@ -52,6 +52,8 @@ class Submission:
     """Name of the folder, for people; not part of any digest."""
     files: Mapping[str, File]
     """Path inside the folder (with `/`) -> content, sorted by path."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """Path -> why a file of a git folder is not in `files`: what was expected, what was found."""
 
     @classmethod
     def load(cls, source: str | Path) -> "Submission":
@@ -90,10 +92,13 @@ class Submission:
     @classmethod
     def from_git(cls, repository: Path, ref: str, folder: str) -> "Submission":
         """Read a folder of a commit; the repository may be bare."""
-        return cls._of(PurePosixPath(folder).name, dict(_git_files(repository, ref, folder)))
+        files, unread = _git_files(repository, ref, folder)
+        return cls._of(PurePosixPath(folder).name, files, unread)
 
     @classmethod
-    def _of(cls, name: str, contents: Mapping[str, bytes]) -> "Submission":
+    def _of(
+        cls, name: str, contents: Mapping[str, bytes], unread: Mapping[str, str] | None = None
+    ) -> "Submission":
         """Digest the files and check that there are any."""
         kept = {
             path: data
@@ -106,7 +111,7 @@ class Submission:
             path: File(data, hashlib.sha256(data).hexdigest())
             for path, data in sorted(kept.items())
         }
-        return cls(name, MappingProxyType(files))
+        return cls(name, MappingProxyType(files), MappingProxyType(dict(unread or {})))
 
     @property
     def digests(self) -> dict[str, str]:
@@ -123,6 +128,8 @@ class Submission:
         """The training script: train_gpt.py, or the only Python file at the top."""
         if "train_gpt.py" in self.files:
             return "train_gpt.py"
+        if "train_gpt.py" in self.unread:
+            return None
         top = [path for path in self.files if path.endswith(".py") and "/" not in path]
         return top[0] if len(top) == 1 else None
 
@@ -273,11 +280,17 @@ def git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:
     return done.stdout
 
 
-def _git_files(repository: Path, ref: str, folder: str) -> Iterator[tuple[str, bytes]]:
-    """Blobs below a folder of a commit, in one batch."""
+def _git_files(repository: Path, ref: str, folder: str) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Blobs below a folder of a commit, in one batch, and why the others were not read.
+
+    A folder of somebody's history is what it is: a link, a huge file or a blob that this clone does
+    not have is said, and the rest can still be judged.
+    """
     prefix = folder.strip("/")
     listing = git(repository, "ls-tree", "-r", "-z", "-l", f"{ref}^{{commit}}", "--", f"{prefix}/")
     wanted: list[tuple[str, str]] = []
+    files: dict[str, bytes] = {}
+    unread: dict[str, str] = {}
     budget = _Budget(f"{ref}:{prefix}")
     for row in listing.decode(errors="surrogateescape").split("\0"):
         if not row:
@@ -285,11 +298,15 @@ def _git_files(repository: Path, ref: str, folder: str) -> Iterator[tuple[str, b
         about, path = row.split("\t", 1)
         mode, _, blob, size = about.split()
         relative = _safe_path(path[len(prefix) + 1 :], budget.name)
+        size_bytes = int(size) if size.isdigit() else 0
         if mode not in ("100644", "100755"):
-            raise SubmissionError(f"{path}: expected a regular file, found git mode {mode}")
-        budget.take(relative, int(size) if size.isdigit() else 0)
-        wanted.append((relative, blob))
-    if not wanted:
+            unread[relative] = f"expected a regular file, found git mode {mode}"
+        elif size_bytes > MAX_FILE_BYTES:
+            unread[relative] = f"expected at most {MAX_FILE_BYTES:,} bytes, found {size_bytes:,}"
+        else:
+            budget.take(relative, size_bytes)
+            wanted.append((relative, blob))
+    if not wanted and not unread:
         raise SubmissionError(f"{ref}: expected a folder {prefix!r} in that commit, found none")
     answers = io.BytesIO(
         git(repository, "cat-file", "--batch", stdin="".join(f"{b}\n" for _, b in wanted).encode())
@@ -297,6 +314,8 @@ def _git_files(repository: Path, ref: str, folder: str) -> Iterator[tuple[str, b
     for relative, blob in wanted:
         header = answers.readline().decode().split()
         if header[1:2] == ["missing"]:
-            raise SubmissionError(f"{relative}: blob {blob} is absent from {repository}")
-        yield relative, answers.read(int(header[2]))
+            unread[relative] = f"expected blob {blob}, which this clone does not have"
+            continue
+        files[relative] = answers.read(int(header[2]))
         answers.read(1)
+    return files, unread

@@ -55,6 +55,7 @@ def read_package(submission: Submission) -> PackageFiles:
         logs=tuple(path for path in sorted(submission.files) if _is_log(submission, path)),
         problems=tuple(problems),
         scripts=tuple(path for path in sorted(submission.files) if _is_script(path)),
+        unread=dict(submission.unread),
     )
 
 

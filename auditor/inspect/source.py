@@ -65,7 +65,10 @@ def read_sources(submission: Submission) -> Sources:
         for other in _named_files(module, submission):
             if other not in seen:
                 seen.add(other)
-                queue.append(other)
+                if other in submission.unread:
+                    unread.append(f"{other}: {submission.unread[other]}")
+                else:
+                    queue.append(other)
     return Sources(tuple(modules), tuple(unread))
 
 
@@ -121,5 +124,5 @@ def _named_files(module: Module, submission: Submission) -> Iterator[str]:
             if name.endswith((".py", *COMPILED)):
                 names = [node.value.removeprefix("./"), name]
         for name in names:
-            if name in submission.files:
+            if name in submission.files or name in submission.unread:
                 yield name

@@ -55,6 +55,13 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
             findings,
             Strength.SOURCE,
         )
+    if findings and package.unread:
+        path, why = next(iter(package.unread.items()))
+        return inconclusive(
+            f"of the files in the folder {len(package.unread)} could not be read: {path}, {why}",
+            findings,
+            Strength.SOURCE,
+        )
     if findings:
         return failed(Strength.SOURCE, findings, "the folder is incomplete")
     return passed(

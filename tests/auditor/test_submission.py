@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from auditor import submission as module
 from auditor.errors import SubmissionError
-from auditor.submission import Submission
+from auditor.inspect.source import read_sources
+from auditor.submission import File, Submission
 
 FILES = {"README.md": b"# x\n", "train_gpt.py": b"print(1)\n", "logs/a.txt": b"seed:1\n"}
 
@@ -145,6 +146,41 @@ def test_a_link_in_a_folder_is_refused(tmp_path):
     (tmp_path / "x").symlink_to("/etc/passwd")
     with pytest.raises(SubmissionError, match="x: expected a regular file"):
         Submission.load(tmp_path)
+
+
+def test_what_a_clone_does_not_have_is_said_and_the_rest_is_read(tmp_path, monkeypatch):
+    record = tmp_path / "record"
+    record.mkdir()
+    (record / "train_gpt.py").write_text("import helper\n")
+    (record / "helper.py").write_text("pass\n")
+    (record / "huge.bin").write_bytes(bytes(3000))
+    (record / "link").symlink_to("/etc/passwd")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "record")
+    git(tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x")
+    blob = subprocess.run(
+        ["git", "-C", str(tmp_path), "rev-parse", "HEAD:record/helper.py"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    (tmp_path / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    monkeypatch.setattr(module, "MAX_FILE_BYTES", 2000)
+    loaded = Submission.load(f"{tmp_path}@HEAD:record")
+    assert list(loaded.files) == ["train_gpt.py"]
+    assert loaded.unread == {
+        "helper.py": f"expected blob {blob}, which this clone does not have",
+        "huge.bin": "expected at most 2,000 bytes, found 3,000",
+        "link": "expected a regular file, found git mode 120000",
+    }
+    (unread,) = read_sources(loaded).unread
+    assert unread.startswith("helper.py: expected blob")
+
+
+def test_another_script_does_not_stand_in_for_one_that_is_unread():
+    files = {"other.py": File(b"pass", "")}
+    assert Submission("x", files).entry == "other.py"
+    assert Submission("x", files, {"train_gpt.py": "absent"}).entry is None
 
 
 def test_a_name_that_is_not_text_is_refused(tmp_path):

@@ -1,8 +1,12 @@
+import dataclasses
+
 import pytest
 
+from auditor.inspect import inspect
 from auditor.rules.packaging import RULE
+from auditor.rulesets import DEFAULT
 from auditor.verdict import Outcome
-from tests.auditor.inspect.records import honest, judge
+from tests.auditor.inspect.records import honest, judge, submission
 
 
 def test_an_honest_record_is_complete():
@@ -41,3 +45,11 @@ def test_a_log_in_another_grammar_is_a_log():
 def test_several_scripts_under_other_names_are_undecided():
     files = honest(train_gpt_py=None) | {"train_a.py": "pass\n", "train_b.py": "pass\n"}
     assert judge(RULE, files).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_file_that_could_not_be_had_is_no_missing_file():
+    files = {path: text for path, text in honest().items() if not path.endswith(".log")}
+    some = dataclasses.replace(submission(files), unread={"train.log": "expected a blob"})
+    answer = RULE.check(inspect(some), DEFAULT)
+    assert answer.outcome is Outcome.INCONCLUSIVE
+    assert "1 could not be read: train.log, expected a blob" in (answer.reason or "")
