@@ -1,4 +1,4 @@
-"""The `auditor` command: parse, call, print, exit; the only file that prints or exits."""
+"""The `auditor` command: parse, call, print, exit; with `cli_proof` all that prints or exits."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from auditor import __version__
+from auditor import __version__, cli_proof
 from auditor.errors import AuditorError, SubmissionError
 
 if TYPE_CHECKING:
@@ -214,6 +214,10 @@ def doctor() -> None:
         )
         lacking |= reason is not None
     raise typer.Exit(2 if lacking else 0)
+
+
+for command in (cli_proof.encode, cli_proof.decode, cli_proof.replay):
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)

@@ -63,9 +63,9 @@ def test_the_innermost_types_import_nothing_but_each_other():
         assert inner <= allowed, name
 
 
-def test_only_the_command_prints():
+def test_only_the_commands_print():
     for file in files("auditor"):
-        if file.name == "cli.py":
+        if file.name in ("cli.py", "cli_proof.py"):
             continue
         calls = [
             node

@@ -92,6 +92,7 @@ def execute(
     limits: Limits,
     backend: str,
     on_event: Callable[[bytes], None],
+    stdin: int = subprocess.DEVNULL,
 ) -> Finished:
     """Run a command with `workspace/folder` as its directory; nothing of it survives the return.
 
@@ -113,7 +114,7 @@ def execute(
             words,
             cwd=workspace / folder,
             env=variables,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=(write_end,),

@@ -1,0 +1,197 @@
+"""The commands that drive a system: encode, decode, replay. They print and exit as `cli` does."""
+
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from auditor.errors import AuditorError, CannotMeasure
+
+if TYPE_CHECKING:
+    from auditor.protocol.host import NoDistribution, Room
+    from auditor.protocol.host import Progress as Report
+
+FolderArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="FOLDER", help="Record folder, archive or GITDIR@REF:FOLDER with a system.py."
+    ),
+]
+DataArgument = Annotated[
+    Path, typer.Argument(metavar="SHARDS", help="A shard, or a folder with validation shards.")
+]
+TokensOption = Annotated[
+    int | None, typer.Option("--tokens", help="Only the first so many tokens.", min=1)
+]
+TokenizerOption = Annotated[
+    Path | None, typer.Option(help="Sentencepiece model, for systems that count bytes.")
+]
+SandboxOption = Annotated[
+    str, typer.Option(help="`bubblewrap`, or `none` where the code is your own.")
+]
+SecondsOption = Annotated[float, typer.Option("--seconds", help="Wall-clock limit of one pass.")]
+
+
+def encode(
+    folder: FolderArgument,
+    shards: DataArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The bitstream to write.")],
+    tokens: TokensOption = None,
+    tokenizer: TokenizerOption = None,
+    sandbox: SandboxOption = "bubblewrap",
+    seconds: SecondsOption = 36_000.0,
+) -> None:
+    """Write a text as bits, with a system's own distributions.
+
+    The length of the bits is a score that needs no trust: `auditor decode` gets the text back from
+    them. A system whose probabilities do not sum to one cannot be encoded, and fails (exit 1).
+    """
+    from auditor.protocol.host import NoDistribution
+    from auditor.protocol.roundtrip import encode as encode_stream
+    from auditor.protocol.shards import read_stream
+    from auditor.submission import Submission
+
+    with _telling() as report:
+        stream = read_stream(shards, tokens)
+        room = _room(tokenizer, sandbox, seconds)
+        encoded = encode_stream(Submission.load(folder), stream, room, report)
+        if isinstance(encoded, NoDistribution):
+            _fail(encoded)
+        _write(output, encoded.to_bytes())
+    count = len(stream) - 1
+    excess = encoded.bits / encoded.ideal_bits - 1 if encoded.ideal_bits else math.nan
+    print(
+        f"{output}: {count:,} tokens in {encoded.bits:,} bits, {encoded.bits / count:.4f} a token; "
+        f"{excess:+.3%} of the {encoded.ideal_bits:,.0f} bits that its probabilities come to"
+    )
+
+
+def decode(
+    folder: FolderArgument,
+    bitstream: Annotated[Path, typer.Argument(help="What `auditor encode` wrote.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the tokens there, 16 bits each.")
+    ] = None,
+    tokenizer: TokenizerOption = None,
+    sandbox: SandboxOption = "bubblewrap",
+    seconds: SecondsOption = 36_000.0,
+) -> None:
+    """Get the text back from its bits, in a sandbox that holds the system and the bits alone."""
+    from auditor.errors import SubmissionError
+    from auditor.protocol.host import NoDistribution
+    from auditor.protocol.roundtrip import decode as decode_stream
+    from auditor.submission import Submission
+
+    with _telling() as report:
+        try:
+            data = bitstream.read_bytes()
+        except OSError as error:
+            raise SubmissionError(f"{bitstream}: cannot be read ({error.strerror})") from error
+        room = _room(tokenizer, sandbox, seconds)
+        decoded = decode_stream(Submission.load(folder), data, room, report)
+        if isinstance(decoded, NoDistribution):
+            _fail(decoded)
+        if output is not None:
+            _write(output, decoded.astype("<u2").tobytes())
+    print(
+        f"{bitstream}: {len(decoded) - 1:,} tokens came back, the same that went in; "
+        "the bits are a code length"
+    )
+
+
+def replay(
+    folder: FolderArgument,
+    shards: DataArgument,
+    count: Annotated[int, typer.Option("--windows", help="Windows to replay.", min=1)] = 16,
+    tokens: TokensOption = None,
+    tokenizer: TokenizerOption = None,
+    sandbox: SandboxOption = "bubblewrap",
+    seconds: SecondsOption = 36_000.0,
+) -> None:
+    """Predict some windows again, token by token, in a process that does not hold the future.
+
+    Exit 1 when the charges differ from those of the fast pass, or are of no distribution.
+    """
+    from auditor.protocol.blind import TOLERANCE_NATS
+    from auditor.protocol.blind import replay as replay_stream
+    from auditor.protocol.host import NoDistribution
+    from auditor.protocol.shards import read_stream
+    from auditor.submission import Submission
+
+    with _telling() as report:
+        stream = read_stream(shards, tokens)
+        room = _room(tokenizer, sandbox, seconds)
+        found = replay_stream(Submission.load(folder), stream, count, room, report)
+        if isinstance(found, NoDistribution):
+            _fail(found)
+    bits = found.fast_nats / math.log(2) / (len(stream) - 1)
+    print(
+        f"fast pass: {bits:.4f} bits a token over {len(stream) - 1:,}; replayed "
+        f"{found.replayed:,} in {found.replayed_windows} of {found.windows:,} windows\n"
+        f"largest difference: {found.worst_nats:.2e} nats at position {found.worst_position} "
+        f"(tolerance {TOLERANCE_NATS:.0e})\n"
+        f"a leak in 1 % of the windows escapes with probability {found.miss_probability(0.01):.3f},"
+        f" one in 10 % with {found.miss_probability(0.1):.2g}"
+    )
+    if found.differing:
+        print(
+            f"FAIL strict-prefix: {found.differing:,} of {found.replayed:,} charges are other ones "
+            "when the tokens after the position do not exist yet"
+        )
+        raise typer.Exit(1)
+
+
+def _room(tokenizer: Path | None, sandbox: str, seconds: float) -> "Room":
+    from auditor.protocol.host import Room
+    from auditor.run.sandbox import BACKENDS
+
+    if sandbox not in BACKENDS:
+        raise typer.BadParameter(f"no sandbox {sandbox!r}; expected one of {', '.join(BACKENDS)}")
+    return Room(sandbox=sandbox, seconds=seconds, tokenizer=tokenizer)
+
+
+def _fail(broken: "NoDistribution") -> NoReturn:
+    print(
+        f"FAIL full-distribution: {broken.why}; no text can be coded with it "
+        "(auditor explain full-distribution)"
+    )
+    raise typer.Exit(1)
+
+
+def _write(path: Path, data: bytes) -> None:
+    from auditor.errors import ToolError
+
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        raise ToolError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _telling() -> "Iterator[Report]":
+    """Show progress on stderr, and what went wrong as one sentence: 3 for no measurement, or 2."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    try:
+        with Progress(
+            *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+        ) as bar:
+            task = bar.add_task("loading", total=1.0)
+
+            def report(doing: str, done: float) -> None:
+                bar.update(task, description=doing, completed=done)
+
+            yield report
+    except AuditorError as error:
+        print(f"auditor: {error}", file=sys.stderr)
+        raise typer.Exit(3 if isinstance(error, CannotMeasure) else 2) from error

@@ -1,0 +1,89 @@
+"""Drive the system of the present folder: `python -m child TASK`.
+
+The task and its figures stand in ../task.json; what comes out goes to ../out. Messages are lines of
+JSON on the descriptor that STRICT_PREFIX_EVENTS_FD names: progress, and why it ended early.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from . import answers, coding, walks
+from .distributions import NotADistribution
+
+SECONDS_BETWEEN_REPORTS = 0.5
+
+
+class Messages:
+    """The way out for everything but results."""
+
+    def __init__(self, pipe: BinaryIO) -> None:
+        """Write to this pipe."""
+        self.pipe = pipe
+        self._last = 0.0
+
+    def send(self, kind: str, **facts: Any) -> None:
+        """Send one line, at once."""
+        self.pipe.write(json.dumps({"kind": kind, **facts}).encode() + b"\n")
+        self.pipe.flush()
+
+    def progress(self, done: int) -> None:
+        """Say how many positions are behind us, now and then."""
+        if time.monotonic() - self._last > SECONDS_BETWEEN_REPORTS:
+            self._last = time.monotonic()
+            self.send("progress", done=done)
+
+
+def main() -> None:
+    """Load the system and carry out the task."""
+    messages = Messages(os.fdopen(int(os.environ.pop("STRICT_PREFIX_EVENTS_FD")), "wb"))
+    task = json.loads(Path("../task.json").read_text())
+    out = Path("../out")
+    sys.path.insert(0, os.getcwd())
+    system = importlib.import_module("system").load(task["positions"])
+    messages.send("loaded", window_tokens=int(system.window_tokens), stride=int(system.stride))
+    try:
+        TASKS[task["do"]](system, task, out, messages)
+    except NotADistribution as found:
+        messages.send("no-distribution", position=found.position, total=found.total, why=str(found))
+
+
+def _fast(system: Any, task: dict[str, Any], out: Path, messages: Messages) -> None:
+    pieces = []
+    done = 0
+    for nats_T in walks.fast(system, _stream()):
+        pieces.append(nats_T)
+        messages.progress(done := done + len(nats_T))
+    (out / "nats").write_bytes(np.concatenate(pieces).astype("<f8").tobytes())
+
+
+def _encode(system: Any, task: dict[str, Any], out: Path, messages: Messages) -> None:
+    words, ideal_nats = coding.encode(system, _stream(), messages.progress)
+    (out / "bits").write_bytes(words.astype("<u4").tobytes())
+    messages.send("encoded", ideal_nats=ideal_nats)
+
+
+def _decode(system: Any, task: dict[str, Any], out: Path, messages: Messages) -> None:
+    words = np.frombuffer(Path("../bits").read_bytes(), dtype="<u4").astype(np.uint32)
+    tokens_T = coding.decode(system, words, task["first"], task["positions"], messages.progress)
+    (out / "tokens").write_bytes(tokens_T.astype("<u2").tobytes())
+
+
+def _answer(system: Any, task: dict[str, Any], out: Path, messages: Messages) -> None:
+    answers.answer_all(system, sys.stdin, messages.pipe)
+
+
+def _stream() -> walks.Tokens:
+    return np.frombuffer(Path("../stream").read_bytes(), dtype="<u2").astype(np.int64)
+
+
+TASKS = {"fast": _fast, "encode": _encode, "decode": _decode, "answer": _answer}
+
+if __name__ == "__main__":
+    main()

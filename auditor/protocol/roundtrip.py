@@ -1,0 +1,155 @@
+"""The text as bits, and back: what a decoder can read is a code length.
+
+A bitstream file is one line of JSON, which names everything that it belongs to by digest, and the
+range coder's words. The first token is given and stands in the header. Bits are those of the words:
+the header holds nothing of the text but that token and the count.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from auditor.errors import CannotMeasure, SubmissionError
+from auditor.protocol.host import Driven, NoDistribution, Progress, Room, drive
+from auditor.protocol.shards import Tokens
+from auditor.submission import Submission
+
+FORMAT = "strict-prefix/bitstream/v1"
+MAX_HEADER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """A bitstream."""
+
+    header: Mapping[str, Any]
+    words: bytes
+    ideal_bits: float
+    """Minus log2 of the system's own probabilities, as its process reports it."""
+
+    @property
+    def bits(self) -> int:
+        """Bits of the coded tokens."""
+        return 8 * len(self.words)
+
+    def to_bytes(self) -> bytes:
+        """Return the file."""
+        return _line(self.header) + self.words
+
+
+def encode(
+    submission: Submission, tokens: Tokens, room: Room, progress: Progress
+) -> Encoded | NoDistribution:
+    """Code a stream with a system; NoDistribution where the system gives none."""
+    positions = len(tokens) - 1
+    driven = drive(
+        submission,
+        {"do": "encode", "positions": positions},
+        room,
+        files={"stream": tokens.astype("<u2").tobytes()},
+        result="bits",
+        on_message=reporting("encoding", positions, progress),
+    )
+    if driven.broken:
+        return driven.broken
+    words = driven.result or b""
+    header = {
+        "format": FORMAT,
+        "positions": positions,
+        "first": int(tokens[0]),
+        "tokens_sha256": _digest(tokens.astype("<u2").tobytes()),
+        "words_sha256": _digest(words),
+        "files": submission.digests,
+    }
+    header["header_sha256"] = _digest(_line(header))
+    ideal_nats = float(driven.message("encoded")["ideal_nats"])
+    return Encoded(header=header, words=words, ideal_bits=ideal_nats / math.log(2))
+
+
+def decode(
+    submission: Submission, bitstream: bytes, room: Room, progress: Progress
+) -> Tokens | NoDistribution:
+    """Return the tokens of a bitstream, decoded by the system alone in a sandbox of its own.
+
+    SubmissionError says which part has been changed, where one has; CannotMeasure that other tokens
+    came out, as they do where the system does not repeat itself.
+    """
+    header, words = read_bitstream(bitstream)
+    _check_files(submission, header["files"])
+    positions = int(header["positions"])
+    driven: Driven = drive(
+        submission,
+        {"do": "decode", "positions": positions, "first": header["first"]},
+        room,
+        files={"bits": words},
+        result="tokens",
+        on_message=reporting("decoding", positions, progress),
+    )
+    if driven.broken:
+        return driven.broken
+    raw = driven.result or b""
+    if _digest(raw) != header["tokens_sha256"]:
+        raise CannotMeasure(
+            f"other tokens came out than went in: expected {header['tokens_sha256'][:12]}..., got "
+            f"{_digest(raw)[:12]}... ({len(raw) // 2:,} tokens)"
+        )
+    return np.frombuffer(raw, dtype="<u2")
+
+
+def read_bitstream(bitstream: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return header and words of a file, after checking both against their digests."""
+    line, newline, words = bitstream.partition(b"\n")
+    try:
+        if not newline or len(line) > MAX_HEADER_BYTES:
+            raise ValueError("it has no first line of JSON")
+        header = json.loads(line)
+        stated = {name: value for name, value in header.items() if name != "header_sha256"}
+        if header["format"] != FORMAT:
+            raise ValueError(f"it is {header['format']!r}")
+        if _digest(_line(stated)) != header["header_sha256"] or _line(header) != line + b"\n":
+            raise ValueError("its header has been changed")
+        if _digest(words) != header["words_sha256"]:
+            raise ValueError(
+                f"its words have been changed: expected {header['words_sha256'][:12]}..., got "
+                f"{_digest(words)[:12]}... ({len(words):,} bytes)"
+            )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SubmissionError(f"the bitstream: expected {FORMAT}, but {error}") from error
+    return header, words
+
+
+def reporting(doing: str, positions: int, progress: Progress) -> Any:
+    """Return a listener that passes a task's progress on."""
+
+    def listen(message: dict[str, Any]) -> None:
+        done = message.get("done")
+        if message["kind"] == "progress" and isinstance(done, int):
+            progress(doing, min(done / positions, 1.0))
+
+    progress(doing, 0.0)
+    return listen
+
+
+def _check_files(submission: Submission, files: Mapping[str, str]) -> None:
+    """Refuse a submission that is not the one that encoded."""
+    own = submission.digests
+    for path in sorted(own.keys() | files.keys()):
+        if own.get(path) != files.get(path):
+            wanted, got = files.get(path, "no such file"), own.get(path, "no such file")
+            raise SubmissionError(
+                f"{path}: expected the file that the text was encoded with ({wanted[:12]}), found "
+                f"{got[:12]}"
+            )
+
+
+def _line(header: Mapping[str, Any]) -> bytes:
+    return json.dumps(header, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
