@@ -27,6 +27,7 @@ from reference_impl.tokenizer import ByteTable
 from reference_impl.windows import Window, sliding_windows
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 class Mixer(Protocol):
@@ -34,6 +35,10 @@ class Mixer(Protocol):
 
     def nats(self, output: Output, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
         """Return the nats of each target; the inputs may begin before the model's own."""
+        ...
+
+    def log_probs(self, output: Output, inputs_BL: Ints) -> Floats:
+        """Return what every token of the vocabulary would be charged, negated, at each position."""
         ...
 
     def update(self, tokens_T: Ints, lead: int = 0) -> None:
@@ -56,6 +61,12 @@ class NeuralOnly:
         )
         return nats_T.view(targets.shape)
 
+    def log_probs(self, output: Output, inputs_BL: Ints) -> Floats:
+        """Return the model's own distributions."""
+        del inputs_BL
+        log_probs: Floats = torch.log_softmax(output.logits.double(), dim=-1).cpu().numpy()
+        return log_probs
+
     def update(self, tokens_T: Ints, lead: int = 0) -> None:
         """Count nothing."""
 
@@ -72,6 +83,12 @@ class Stream:
         )
         self.device = device
         self.positions = len(tokens_T) - 1
+
+    def reveal(self, tokens_T: Ints, start: int) -> None:
+        """Put tokens in their place, in a stream that is not known from the beginning."""
+        stop = start + len(tokens_T)
+        self.array_T[start:stop] = tokens_T
+        self.tokens_T[start:stop] = torch.from_numpy(tokens_T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +145,10 @@ def score_windows(
     mine = rank_share(len(windows))
     grows = settings.cache_update == "window"
     if grows:
-        _count(stream, windows[: mine.start], mixer, settings)
+        count_windows(stream, windows[: mine.start], mixer, settings)
     score = charge_windows(model, stream, windows[mine], mixer, settings)
     if grows:
-        _count(stream, windows[mine.stop :], mixer, settings)
+        count_windows(stream, windows[mine.stop :], mixer, settings)
     return score.over_ranks(stream.device)
 
 
@@ -153,11 +170,11 @@ def charge_windows(
             byte_sum += bytes_T.to(torch.float64).sum()
             tokens += window.stop - window.first
             if grows:
-                _count(stream, [window], mixer, settings)
+                count_windows(stream, [window], mixer, settings)
     return Score(float(loss_sum), tokens, float(byte_sum))
 
 
-def _count(stream: Stream, windows: list[Window], mixer: Mixer, settings: Settings) -> None:
+def count_windows(stream: Stream, windows: list[Window], mixer: Mixer, settings: Settings) -> None:
     """Let the mixer count what windows that follow each other are charged for."""
     if windows:
         first = windows[0].first
@@ -202,9 +219,7 @@ def _charges(
         f"scoring {len(group)} x {settings.eval_seq_len} tokens at once does not fit, lower "
         f"EVAL_BATCH_SEQS below {settings.eval_batch_seqs}"
     ):
-        output = _predict(model, stream, inputs_BL, targets_BT.shape[1], settings.eval_seq_len)
-    if settings.eval_temperature != 1:
-        output = output._replace(logits=temper(output.logits, settings.eval_temperature))
+        output = predict_windows(model, stream, inputs_BL, targets_BT.shape[1], settings)
     step = len(group) if together else 1
     for first in range(0, len(group), step):
         rows = slice(first, first + step)
@@ -213,13 +228,19 @@ def _charges(
 
 
 @torch.inference_mode()
-def _predict(model: GPT, stream: Stream, inputs_BL: Ints, charged: int, full_length: int) -> Output:
+def predict_windows(
+    model: GPT, stream: Stream, inputs_BL: Ints, charged: int, settings: Settings
+) -> Output:
+    """Return what the model says at the last positions of each window, tempered."""
     length = inputs_BL.shape[1]
     # The base of the rotary positions follows the length, so a short window is filled up.
-    padded_BL = np.pad(inputs_BL, ((0, 0), (0, full_length - length)))
+    padded_BL = np.pad(inputs_BL, ((0, 0), (0, settings.eval_seq_len - length)))
     with mixed_precision(stream.device):
         output: Output = model(torch.from_numpy(padded_BL).to(stream.device))
-    return _part(output, (slice(None), slice(length))).charged(charged)
+    output = _part(output, (slice(None), slice(length))).charged(charged)
+    if settings.eval_temperature == 1:
+        return output
+    return output._replace(logits=temper(output.logits, settings.eval_temperature))
 
 
 def _part(output: Output, index: slice | tuple[slice, slice]) -> Output:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
@@ -39,7 +39,20 @@ from reference_impl.train import Progress
 from reference_impl.variants import Variant
 
 PACKAGE = Path(__file__).parent
-ENTRY_NAME = "train_gpt.py"
+ENTRY_NAME, SYSTEM_NAME = "train_gpt.py", "system.py"
+PROTOCOL_SCRIPT = '''\
+"""This record as a system that an auditor drives; TOKENIZER_PATH names the tokenizer."""
+
+from pathlib import Path
+
+from reference_impl.system import RecordSystem, open_system
+from train_gpt import DEFAULTS, SYSTEM
+
+
+def load(positions: int) -> RecordSystem:
+    """Return the system that the model file beside this script holds."""
+    return open_system(DEFAULTS, SYSTEM, Path(__file__).resolve().parent, positions)
+'''
 
 
 class Trained(NamedTuple):
@@ -141,25 +154,31 @@ def _write_record(
 
 def write_code(folder: Path, variant: Variant, settings: Settings) -> None:
     """Write the script and the modules that this variant runs, and no others."""
-    script = entry(variant, settings)
-    for module in modules_of(script):
+    scripts = scripts_of(variant, settings)
+    for module in modules_of(scripts):
         copy = folder / module
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PACKAGE.parent / module, copy)
-    (folder / ENTRY_NAME).write_text(script)
+    for name, script in scripts.items():
+        (folder / name).write_text(script)
 
 
 def shipped_code_bytes(variant: Variant, settings: Settings) -> int:
     """Return the size of what `write_code` would write."""
-    script = entry(variant, settings)
-    modules = code_bytes(PACKAGE.parent / module for module in modules_of(script))
-    return modules + len(script.encode())
+    scripts = scripts_of(variant, settings)
+    modules = code_bytes(PACKAGE.parent / module for module in modules_of(scripts))
+    return modules + sum(len(script.encode()) for script in scripts.values())
 
 
-def modules_of(script: str) -> list[Path]:
-    """Return the files of this package that a script imports, directly or through others."""
+def scripts_of(variant: Variant, settings: Settings) -> dict[str, str]:
+    """Return the files at the top of a record folder: what runs it, and what opens it to others."""
+    return {ENTRY_NAME: entry(variant, settings), SYSTEM_NAME: PROTOCOL_SCRIPT}
+
+
+def modules_of(scripts: Mapping[str, str]) -> list[Path]:
+    """Return the files of this package that scripts import, directly or through others."""
     reached: set[Path] = set()
-    waiting = _imports(script)
+    waiting = [module for script in scripts.values() for module in _imports(script)]
     while waiting:
         module = waiting.pop()
         if module not in reached:

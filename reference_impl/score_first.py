@@ -42,7 +42,7 @@ def evaluate_adaptive(
     score = Score()
     for index, chunk in enumerate(chunks):
         score += score_windows(model, stream, chunk, mixer, settings)
-        _count(mixer, stream, chunk, settings)
+        count_chunk(mixer, stream, chunk, settings)
         first, stop = chunk[0].first, chunk[-1].stop
         if index < len(chunks) - 1 or settings.ttt_last_chunk:
             adapter.learn(index, stream.tokens_T[first : stop + 1], stream.table)
@@ -59,7 +59,7 @@ def evaluate_adaptive(
     return score
 
 
-def _count(mixer: Mixer, stream: Stream, chunk: list[Window], settings: Settings) -> None:
+def count_chunk(mixer: Mixer, stream: Stream, chunk: list[Window], settings: Settings) -> None:
     """Let the mixer count a chunk, unless it has already done so window by window."""
     first, stop = chunk[0].first, chunk[-1].stop
     if settings.cache_update == "chunk_inputs":

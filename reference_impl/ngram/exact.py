@@ -189,12 +189,25 @@ class ExactMixer:
         nats_T = np.empty(B * T)
         for first in range(0, B * T, MAX_ROWS):
             rows = slice(first, min(first + MAX_ROWS, B * T))
-            mixed_TV = self.mixed(rows_of(output, rows), contexts_TC[rows])
-            if self._checks:
-                check_sums(mixed_TV)
+            mixed_TV = self._checked(rows_of(output, rows), contexts_TC[rows])
             picked_T = np.take_along_axis(mixed_TV, targets_T[rows][:, None], axis=1)[:, 0]
             nats_T[rows] = -np.log(picked_T)
         return torch.from_numpy(nats_T.reshape(B, T))
+
+    def log_probs(self, output: Output, inputs_BL: Ints) -> Floats:
+        """Return the mixed distributions as logarithms."""
+        B, T, V = output.logits.shape
+        contexts_BTC = contexts_of(inputs_BL, T, self.cache.context_tokens)
+        contexts_TC = contexts_BTC.reshape(B * T, self.cache.context_tokens)
+        every = rows_of(output, slice(None))
+        log_probs: Floats = np.log(self._checked(every, contexts_TC)).reshape(B, T, V)
+        return log_probs
+
+    def _checked(self, output: Output, contexts_TC: Ints) -> Floats:
+        mixed_TV = self.mixed(output, contexts_TC)
+        if self._checks:
+            check_sums(mixed_TV)
+        return mixed_TV
 
     def mixed(self, output: Output, contexts_TC: Ints) -> Floats:
         """Return the distribution at each position, before any target is known."""

@@ -12,6 +12,7 @@ Shapes: B windows, L tokens in a window, T charged positions at the end of it, N
 V vocabulary.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,7 @@ from reference_impl.model.gpt import Output
 
 Counts = npt.NDArray[np.uint32]
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,10 @@ class HashedMixer:
         mixed_BT = (1 - weight_BT) * log_probs_BT.exp() + weight_BT * ratio_BT
         return -mixed_BT.clamp(min=SMALLEST_PROBABILITY).log()
 
+    def log_probs(self, output: Output, inputs_BL: Ints) -> Floats:
+        """Return minus the charges of all tokens; their exponentials need not sum to one."""
+        return minus_charges(self.nats, output, inputs_BL)
+
 
 class GatedHashedMixer:
     """The mixer of #834 and #924: a learned gate weighs the network and every order."""
@@ -194,9 +200,22 @@ class GatedHashedMixer:
         gates_BTE = gates_for(output, len(self.tables.orders)).double().cpu()
         return mixture_nats(gates_BTE, log_probs_BT.exp(), lookup)
 
+    def log_probs(self, output: Output, inputs_BL: Ints) -> Floats:
+        """Return minus the charges of all tokens; their exponentials need not sum to one."""
+        return minus_charges(self.nats, output, inputs_BL)
+
 
 def target_log_probs(logits_BTV: Tensor, targets_BT: Ints) -> Tensor:
     """Return the log of the network's own probability of each target."""
     targets = torch.from_numpy(targets_BT).to(logits_BTV.device)
     log_probs_BTV = torch.log_softmax(logits_BTV, dim=-1)
     return log_probs_BTV.gather(-1, targets[..., None])[..., 0]
+
+
+def minus_charges(
+    nats: Callable[[Output, Ints, Ints], Tensor], output: Output, inputs_BL: Ints
+) -> Floats:
+    """Ask what each token of the vocabulary would be charged, one after the other; BTV."""
+    B, T, V = output.logits.shape
+    charges = [nats(output, inputs_BL, np.full((B, T), token)).numpy() for token in range(V)]
+    return -np.stack(charges, axis=-1)

@@ -60,14 +60,14 @@ def evaluate_sliding(model: GPT, stream: Stream, settings: Settings, log: RunLog
 
 
 @dataclass
-class Witness:
+class Witness(NeuralOnly):
     """Charges the model's own nats, and notes in order what was charged and what was counted."""
 
     events: list[tuple[str, list[int]]] = field(default_factory=list)
 
     def nats(self, output: Output, inputs_BL: Ints, targets_BT: Ints) -> Tensor:
         self.events += [("charged", row) for row in targets_BT.tolist()]
-        return NeuralOnly().nats(output, inputs_BL, targets_BT)
+        return super().nats(output, inputs_BL, targets_BT)
 
     def update(self, tokens_T: Ints, lead: int = 0) -> None:
         self.events.append(("counted", tokens_T[lead:].tolist()))

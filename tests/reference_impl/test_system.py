@@ -1,0 +1,93 @@
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from auditor.protocol.child.distributions import NotADistribution
+from auditor.protocol.child.walks import fast, one_by_one
+from auditor.protocol.host import NoDistribution, Room
+from auditor.protocol.roundtrip import Encoded, decode, encode
+from auditor.protocol.system import System
+from auditor.run.sandbox import missing
+from auditor.submission import Submission
+from reference_impl.config import Settings
+from reference_impl.evaluate import Stream
+from reference_impl.export import export_records
+from reference_impl.record import open_stream
+from reference_impl.runlog import RunLog
+from reference_impl.score_first import evaluate_adaptive
+from reference_impl.system import RecordSystem
+from reference_impl.train import new_model
+from reference_impl.variants import AS_PUBLISHED, COMPLIANT, RECORDS, Variant, variant
+
+CPU = torch.device("cpu")
+CACHES = {"pr779": "chunk_inputs", "pr834": "chunk_targets", "pr940": "window", "pr924": "window"}
+
+
+def own_settings(settings: Settings, each: Variant) -> Settings:
+    gated = each.record in ("pr834", "pr924")
+    update = CACHES[each.record]
+    last = each.record == "pr940"
+    return replace(
+        settings,
+        val_tokens=300,
+        expert_gate=gated,
+        cache_update=update,
+        ttt_last_chunk=last,
+    )
+
+
+def opened(each: Variant, settings: Settings, stream: Stream) -> System:
+    """The system as it stands before any token is known."""
+    unknown = Stream(np.zeros_like(stream.array_T), stream.table, CPU)
+    mixer = each.system.mixer_of(settings)
+    return RecordSystem(new_model(settings, CPU), unknown, mixer, settings)
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_driven_from_outside_a_twin_scores_what_it_scores_itself(
+    settings: Settings, record: str
+) -> None:
+    each = variant(record, COMPLIANT)
+    own = own_settings(settings, each)
+    stream = open_stream(own, RunLog())
+    mixer = each.system.mixer_of(own)
+    itself = evaluate_adaptive(new_model(own, CPU), stream, mixer, own, RunLog())
+    nats_T = np.concatenate(list(fast(opened(each, own, stream), stream.array_T)))
+    assert len(nats_T) == itself.tokens
+    assert float(nats_T.sum()) == pytest.approx(itself.nats, rel=1e-6)
+    known_T = np.zeros_like(stream.array_T)
+    known_T[0] = stream.array_T[0]
+    for position, probs_V in one_by_one(opened(each, own, stream), known_T, stream.positions):
+        target = stream.array_T[position + 1]
+        assert -math.log(probs_V[target]) == pytest.approx(nats_T[position], abs=1e-5)
+        known_T[position + 1] = target
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_a_published_mixer_has_no_distribution_from_its_first_count_on(
+    settings: Settings, record: str
+) -> None:
+    each = variant(record, AS_PUBLISHED)
+    own = own_settings(settings, each)
+    stream = open_stream(own, RunLog())
+    with pytest.raises(NotADistribution, match="must sum to 1") as caught:
+        list(fast(opened(each, own, stream), stream.array_T))
+    assert caught.value.total > 1.5
+
+
+@pytest.mark.skipif(
+    missing("bubblewrap") is not None, reason=f"no sandbox here: {missing('bubblewrap')}"
+)
+def test_a_text_comes_back_from_an_exported_record(settings: Settings, tmp_path: Path) -> None:
+    (folder,) = export_records(settings, [variant("pr779", COMPLIANT)], tmp_path)
+    room = Room(tokenizer=Path(settings.tokenizer_path), seconds=100)
+    tokens = open_stream(settings, RunLog()).array_T[:301].astype(np.uint16)
+    encoded = encode(Submission.load(folder), tokens, room, lambda doing, done: None)
+    assert isinstance(encoded, Encoded)
+    decoded = decode(Submission.load(folder), encoded.to_bytes(), room, lambda doing, done: None)
+    assert not isinstance(decoded, NoDistribution)
+    assert np.array_equal(decoded, tokens)
