@@ -205,7 +205,7 @@ def doctor() -> None:
     for what, reason in {
         "sandbox (bubblewrap)": missing("bubblewrap"),
         "running submissions (extra `ml`)": _missing_modules(
-            "torch", "sentencepiece", "google.protobuf"
+            "torch", "sentencepiece", "google.protobuf", "constriction"
         ),
         "the service (extra `api`)": _missing_modules("fastapi", "dbos", "sqlalchemy", "alembic"),
     }.items():
