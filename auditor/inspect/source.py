@@ -1,8 +1,9 @@
 """The Python that the entry point brings in, parsed and never executed.
 
-Read are the training script and every shipped file that it imports or names in a string. A script
-that unpacks and executes itself, a compiled helper and a file that cannot be parsed are listed as
-unread, each with the reason: nobody looked into them, so nothing that depends on them can pass.
+Read are the training script, every shipped file that it imports or names in a string, and what a
+packed script would unpack, layer by layer. A compiled helper, a script that unpacks itself in an
+unknown way, and a file that cannot be parsed are listed as unread, each with the reason: nobody
+looked into them, so nothing that depends on them can pass.
 """
 
 import ast
@@ -10,11 +11,14 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from auditor.inspect.grammar import NotThisGrammar, lowered
+from auditor.inspect.unpack import layers
 from auditor.submission import Submission
 
 MAX_SOURCE_BYTES = 2_000_000
 """The largest honest script has some 250,000 bytes; parsing takes about 100 bytes a byte."""
 MAX_LINE_BYTES = 200_000
+MAX_LAYERS = 3
 MAX_DEPTH = 150
 """Nesting beyond this is not written by people, and would exhaust the stack of a recursive walk."""
 COMPILED = (".c", ".cc", ".cpp", ".cu", ".pyx", ".so")
@@ -59,10 +63,11 @@ def read_sources(submission: Submission) -> Sources:
         if isinstance(module, str):
             unread.append(f"{path}: {module}")
             continue
-        modules.append(module)
-        if packed(module.tree):
-            unread.append(f"{path}: it is packed, and executes what it unpacks")
-        for other in _named_files(module, submission):
+        whole, hidden = _with_layers(module)
+        modules += whole
+        unread += hidden
+        names = [name for one in whole for name in _named_files(one, submission)]
+        for other in names:
             if other not in seen:
                 seen.add(other)
                 if other in submission.unread:
@@ -70,6 +75,34 @@ def read_sources(submission: Submission) -> Sources:
                 else:
                     queue.append(other)
     return Sources(tuple(modules), tuple(unread))
+
+
+def _with_layers(module: Module) -> tuple[list[Module], list[str]]:
+    """The module and what it unpacks, and why a layer could not be read."""
+    modules, unread = [module], []
+    packings, depth = [module] if packed(module.tree) else [], 0
+    while packings and depth < MAX_LAYERS:
+        depth += 1
+        inner: list[Module] = []
+        for packing in packings:
+            parsed = list(_layer(packing, f"{module.path} (layer {depth}"))
+            found = [one for one in parsed if isinstance(one, Module)]
+            if not found:
+                why = next((one for one in parsed if isinstance(one, str)), "nothing came out")
+                unread.append(f"{packing.path}: it is packed, and of what it unpacks {why}")
+            inner += found
+        modules += inner
+        packings = [one for one in inner if packed(one.tree)]
+    unread += [f"{one.path}: it is packed more than {MAX_LAYERS} times" for one in packings]
+    return modules, unread
+
+
+def _layer(packing: Module, name: str) -> Iterator[Module | str]:
+    """What a module unpacks, parsed; `name` lacks its closing bracket."""
+    texts = layers(packing.tree)
+    for number, text in enumerate(texts, 1):
+        part = f", part {number}" if len(texts) > 1 else ""
+        yield parse(f"{name}{part})", text.encode())
 
 
 def parse(path: str, data: bytes) -> Module | str:
@@ -82,7 +115,7 @@ def parse(path: str, data: bytes) -> Module | str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(data, filename=path)
+            tree = _tree(data, path)
         if not shallow(tree):
             return f"its syntax tree is more than {MAX_DEPTH} levels deep"
     except (SyntaxError, ValueError) as error:
@@ -90,6 +123,18 @@ def parse(path: str, data: bytes) -> Module | str:
     except (RecursionError, MemoryError):
         return "it is too deeply nested to be parsed"
     return Module(path, tree, tuple(data.decode("utf-8", errors="replace").splitlines()))
+
+
+def _tree(data: bytes, path: str) -> ast.Module:
+    """Parse with this Python's grammar or, where it is older than the script's, with help."""
+    try:
+        return ast.parse(data, filename=path)
+    except SyntaxError:
+        try:
+            return ast.parse(lowered(data.decode()), filename=path)
+        except (SyntaxError, ValueError, NotThisGrammar):
+            pass
+        raise
 
 
 def shallow(tree: ast.AST) -> bool:
@@ -107,7 +152,8 @@ def packed(tree: ast.Module) -> bool:
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     plain = {function.id for function in calls if isinstance(function, ast.Name)}
     methods = {function.attr for function in calls if isinstance(function, ast.Attribute)}
-    return bool(plain & {"exec", "eval"}) and bool((plain | methods) & _DECODERS)
+    runs = bool(plain & {"exec", "eval"} or methods & {"run_path", "run_module"})
+    return runs and bool((plain | methods) & _DECODERS)
 
 
 def _named_files(module: Module, submission: Submission) -> Iterator[str]:
