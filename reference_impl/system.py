@@ -48,10 +48,11 @@ class RecordSystem:
 
     def predict(self, tokens_L: Ints, start: int, last: int) -> Floats:
         """Return the logarithms of what follows each of the last tokens; see the protocol."""
-        del start  # contexts come from the window, whatever its place
-        inputs_BL = tokens_L[None]
-        output = predict_windows(self._model, self._known, inputs_BL, last, self._settings)
-        log_probs: Floats = self._mixer.log_probs(output, inputs_BL)[0]
+        output = predict_windows(self._model, self._known, tokens_L[None], last, self._settings)
+        # Contexts may begin before the window, in what has been revealed.
+        before_T = self._known.array_T[max(0, start - self._settings.ngram_max_order) : start]
+        seen_BL = np.concatenate([before_T, tokens_L])[None]
+        log_probs: Floats = self._mixer.log_probs(output, seen_BL)[0]
         return log_probs
 
     def update(self, tokens_T: Ints, start: int) -> None:

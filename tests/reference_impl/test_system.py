@@ -47,12 +47,14 @@ def opened(each: Variant, settings: Settings, stream: Stream) -> System:
     return RecordSystem(new_model(settings, CPU), unknown, mixer, settings)
 
 
-@pytest.mark.parametrize("record", RECORDS)
+@pytest.mark.parametrize(
+    ("record", "stride"), [*((record, 8) for record in RECORDS), ("pr779", 32)]
+)
 def test_driven_from_outside_a_twin_scores_what_it_scores_itself(
-    settings: Settings, record: str
+    settings: Settings, record: str, stride: int
 ) -> None:
     each = variant(record, COMPLIANT)
-    own = own_settings(settings, each)
+    own = replace(own_settings(settings, each), eval_stride=stride)
     stream = open_stream(own, RunLog())
     mixer = each.system.mixer_of(own)
     itself = evaluate_adaptive(new_model(own, CPU), stream, mixer, own, RunLog())
