@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from auditor import __version__, cli_proof
 from auditor.errors import AuditorError, SubmissionError
 
 if TYPE_CHECKING:
     from auditor.audit import Plan
+    from auditor.rulesets import Ruleset
     from auditor.submission import Submission
 
 EXIT_CODES = """\
@@ -138,6 +147,52 @@ def gate(
 
 
 @app.command()
+def sweep(
+    git_dir: Annotated[Path, typer.Option(help="Git repository with the refs; may be bare.")],
+    output: Annotated[Path, typer.Option(help="Lines of JSON; an existing file is continued.")],
+    refs: Annotated[str, typer.Option(help="Which refs.")] = "refs/pull/*/head",
+    base: Annotated[str, typer.Option(help="What the refs are changes to.")] = "HEAD",
+    labels: Annotated[
+        Path | None, typer.Option(help="Audit the folders of a labels file instead.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Folders at a time.", min=1)] = 1,
+    seconds: Annotated[float, typer.Option(help="Wall-clock limit of one folder.")] = 60.0,
+    ruleset: RulesetOption = "parameter-golf-2026-05",
+) -> None:
+    """Audit every record folder that the pull requests of a repository change, by reading.
+
+    Writes one line a folder: {"ref", "pr", "sha", "folder", "verdict", "error"}. A sweep that was
+    stopped goes on where it was.
+    """
+    from auditor import corpus
+
+    bounds = corpus.Bounds(jobs=jobs, seconds=seconds, ruleset=_ruleset(ruleset).name)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    try:
+        with Progress(
+            *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+        ) as bar:
+            task = bar.add_task("finding folders", total=None)
+            wanted = corpus.labelled(labels) if labels else []
+            for found in corpus.pull_requests(git_dir, base, refs) if not labels else ():
+                wanted.append(found)
+                bar.update(task, description=f"finding folders: {len(wanted)}")
+            bar.update(task, description="auditing")
+            corpus.sweep(
+                git_dir,
+                wanted,
+                output,
+                bounds,
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    except (AuditorError, OSError) as error:
+        _complain(str(git_dir), SubmissionError(str(error)))
+        raise typer.Exit(2) from error
+    print(f"{output}: {len(wanted)} record folders")
+
+
+@app.command()
 def render(
     verdicts: Annotated[list[Path], typer.Argument(help="Stored verdicts (JSON).")],
     output_format: FormatOption = Format.TEXT,
@@ -255,17 +310,23 @@ def _missing_modules(*names: str) -> str | None:
 def _plan(run: bool, sandbox: str, run_seconds: float, ruleset: str) -> "Plan":
     """The plan, or exit 2 with the reason."""
     from auditor.audit import Plan
-    from auditor.rulesets import RULESETS
     from auditor.run.sandbox import BACKENDS
 
-    if ruleset not in RULESETS:
-        raise typer.BadParameter(f"no ruleset {ruleset!r}; expected one of {', '.join(RULESETS)}")
     if sandbox not in BACKENDS:
         raise typer.BadParameter(f"no sandbox {sandbox!r}; expected one of {', '.join(BACKENDS)}")
     try:
-        return Plan(run=run, sandbox=sandbox, run_seconds=run_seconds, ruleset=RULESETS[ruleset])
+        return Plan(run=run, sandbox=sandbox, run_seconds=run_seconds, ruleset=_ruleset(ruleset))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _ruleset(name: str) -> "Ruleset":
+    """The ruleset of a name, or exit 2 with those that there are."""
+    from auditor.rulesets import RULESETS
+
+    if name not in RULESETS:
+        raise typer.BadParameter(f"no ruleset {name!r}; expected one of {', '.join(RULESETS)}")
+    return RULESETS[name]
 
 
 def _audit_all(

@@ -1,0 +1,186 @@
+"""A whole repository of pull requests: which folders they change, and a line for each audit.
+
+A sweep reads only. It writes a line of JSON as soon as a folder is done, and a sweep that was
+killed goes on where it stopped. A folder takes at most its seconds and its memory; a process that
+dies on one ends that folder with an error, and no other.
+"""
+
+import contextlib
+import json
+import multiprocessing
+import resource
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from auditor.errors import AuditorError, SubmissionError
+from auditor.gate import changed_folders
+from auditor.submission import git
+
+PULL_REQUESTS = "refs/pull/*/head"
+WORKER_BYTES = 2 * 2**30
+"""Address space of one process; reading a folder takes a tenth of it."""
+Progress = Callable[[int, int], None]
+"""Called with folders done and folders known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One record folder at one commit."""
+
+    ref: str
+    pr: int | None
+    sha: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What one sweep may use."""
+
+    jobs: int = 1
+    seconds: float = 60.0
+    """Of one folder."""
+    ruleset: str
+
+
+def pull_requests(repository: Path, base: str, pattern: str = PULL_REQUESTS) -> Iterator[Task]:
+    """Yield the record folders that each ref changes against its merge base with `base`."""
+    listing = git(repository, "for-each-ref", "--format=%(objectname) %(refname)", pattern)
+    rows = [row.split(" ", 1) for row in listing.decode().splitlines()]
+    if not rows:
+        raise SubmissionError(f"{repository}: expected refs like {pattern}, found none")
+    for sha, ref in sorted(rows, key=lambda row: (_number(row[1]) or 0, row[1])):
+        with contextlib.suppress(SubmissionError):  # a ref without a common history adds nothing
+            for change in changed_folders(repository, base, sha):
+                if not change.deleted:
+                    yield Task(ref, _number(ref), sha, change.folder)
+
+
+def labelled(path: Path) -> list[Task]:
+    """Return the folders that a labels file speaks of, each at the commit that was judged."""
+    try:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        judged = [(row.get("reviewed_sha") or row["head_sha"], row) for row in rows]
+        return [
+            Task(sha, row.get("pr"), sha, row["folder"]) for sha, row in judged if row.get("folder")
+        ]
+    except OSError as error:
+        raise SubmissionError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, AttributeError) as error:
+        raise SubmissionError(f"{path}: expected a label a line, but {error!r}") from error
+
+
+def sweep(
+    repository: Path, tasks: Sequence[Task], output: Path, bounds: Bounds, progress: Progress
+) -> None:
+    """Audit every task that the output does not hold yet, and append a line for each."""
+    done = _finished(output)
+    waiting = [task for task in tasks if (task.sha, task.folder) not in done]
+    total, behind = len(tasks), len(tasks) - len(waiting)
+    progress(behind, total)
+    with output.open("a", encoding="utf-8") as lines:
+        for line in _audited(repository, waiting, bounds):
+            lines.write(json.dumps(line) + "\n")
+            lines.flush()
+            behind += 1
+            progress(behind, total)
+
+
+def _finished(output: Path) -> set[tuple[str, str]]:
+    """Return what the output holds; half a line at its end is cut off."""
+    if not output.exists():
+        return set()
+    text = output.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if len(whole) < len(text):
+        output.write_bytes(whole)
+    try:
+        rows = [json.loads(line) for line in whole.splitlines()]
+        return {(row["sha"], row["folder"]) for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
+        raise SubmissionError(f"{output}: expected lines of a sweep, but {error!r}") from error
+
+
+def _audited(repository: Path, tasks: list[Task], bounds: Bounds) -> Iterator[dict[str, Any]]:
+    """Yield a line for each task, in the order they end."""
+    waiting = tasks[::-1]
+    while waiting:
+        running: dict[Future[dict[str, Any]], Task] = {}
+        with _pool(bounds.jobs) as pool:
+            while waiting or running:
+                while waiting and len(running) < bounds.jobs:
+                    task = waiting.pop()
+                    future = pool.submit(audit_task, str(repository), task, bounds)
+                    running[future] = task
+                ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                try:
+                    for future in ended:
+                        yield future.result()
+                        del running[future]
+                except BrokenProcessPool:
+                    break
+        # Which of them killed its process is found out by giving each one of its own.
+        for task in running.values():
+            with _pool(1) as alone:
+                try:
+                    yield alone.submit(audit_task, str(repository), task, bounds).result()
+                except BrokenProcessPool:
+                    yield _line(task, error=("died", "the process that read it was killed"))
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_bound_memory)
+
+
+def _bound_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (WORKER_BYTES, WORKER_BYTES))
+
+
+class _TooLong(BaseException):
+    """The folder's time is up; no handler of errors on the way may take it for one of its own."""
+
+
+def audit_task(repository: str, task: Task, bounds: Bounds) -> dict[str, Any]:
+    """Audit one folder in this process; whatever goes wrong is the folder's error."""
+    from auditor.audit import Plan, audit
+    from auditor.report.json_v1 import verdict_to_json
+    from auditor.rulesets import RULESETS
+    from auditor.submission import Submission
+
+    def too_long(*_: object) -> None:
+        raise _TooLong
+
+    signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, bounds.seconds)
+    try:
+        submission = Submission.from_git(Path(repository), task.sha, task.folder)
+        verdict = audit(submission, Plan(ruleset=RULESETS[bounds.ruleset]))
+        return _line(task, verdict=verdict_to_json(verdict))
+    except _TooLong:
+        return _line(task, error=("too-long", f"not read within {bounds.seconds:g} s"))
+    except AuditorError as error:
+        return _line(task, error=(type(error).__name__, str(error)))
+    except (MemoryError, RecursionError) as error:
+        return _line(task, error=("too-large", type(error).__name__))
+    except Exception as error:  # noqa: BLE001 - a fault of ours is this folder's line, not the end
+        return _line(task, error=("crash", repr(error)[:500]))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _line(
+    task: Task, verdict: dict[str, Any] | None = None, error: tuple[str, str] | None = None
+) -> dict[str, Any]:
+    kind_and_message = None if error is None else {"kind": error[0], "message": error[1]}
+    return {**asdict(task), "verdict": verdict, "error": kind_and_message}
+
+
+def _number(ref: str) -> int | None:
+    """Return the number of a pull request's ref."""
+    return next((int(part) for part in ref.split("/") if part.isdecimal()), None)
