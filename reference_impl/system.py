@@ -11,9 +11,15 @@ import numpy as np
 from reference_impl.adapt import Adapter
 from reference_impl.config import Settings, from_environment
 from reference_impl.device import pick_device
-from reference_impl.evaluate import Ints, Mixer, Stream, count_windows, predict_windows
+from reference_impl.evaluate import (
+    Floats,
+    Ints,
+    Mixer,
+    Stream,
+    count_windows,
+    predict_windows,
+)
 from reference_impl.model.gpt import GPT
-from reference_impl.ngram.exact import Floats
 from reference_impl.quantize.artifact import ARTIFACT_NAME
 from reference_impl.record import System, load_model
 from reference_impl.score_first import count_chunk

@@ -122,12 +122,12 @@ def test_a_folder_holds_the_mixer_it_runs_and_no_other(output: Path) -> None:
 
 
 @pytest.mark.parametrize("variant", NAMES)
-def test_a_folder_ships_what_its_script_imports_and_nothing_else(
+def test_a_folder_ships_what_its_scripts_import_and_nothing_else(
     output: Path, variant: str
 ) -> None:
     folder = output / variant
     reached: set[Path] = set()
-    waiting = [folder / "train_gpt.py"]
+    waiting = [folder / "train_gpt.py", folder / "system.py"]
     while waiting:
         path = waiting.pop()
         if path in reached:
