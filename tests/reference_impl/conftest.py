@@ -73,9 +73,14 @@ def settings(corpus: Path) -> Settings:
     )
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    # Sums depend on how many threads share them, so also what fixtures train has one.
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _same_numbers_every_time() -> None:
-    torch.set_num_threads(1)
     torch.manual_seed(0)
 
 
