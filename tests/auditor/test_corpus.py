@@ -1,8 +1,8 @@
 """A sweep over a small repository of pull requests."""
 
 import json
-import time
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
