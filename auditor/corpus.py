@@ -5,11 +5,12 @@ killed goes on where it stopped. A folder takes at most its seconds and its memo
 dies on one ends that folder with an error, and no other.
 """
 
-import contextlib
 import json
 import multiprocessing
+import os
 import resource
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from auditor.errors import AuditorError, SubmissionError
-from auditor.gate import changed_folders
+from auditor.gate import changes_of
 from auditor.submission import git
 
 PULL_REQUESTS = "refs/pull/*/head"
@@ -49,16 +50,24 @@ class Bounds:
 
 
 def pull_requests(repository: Path, base: str, pattern: str = PULL_REQUESTS) -> Iterator[Task]:
-    """Yield the record folders that each ref changes against its merge base with `base`."""
+    """Yield the record folders that each ref changes against its merge base with `base`.
+
+    A folder that an earlier pull request has with the same files is inherited and belongs to it.
+    """
     listing = git(repository, "for-each-ref", "--format=%(objectname) %(refname)", pattern)
     rows = [row.split(" ", 1) for row in listing.decode().splitlines()]
     if not rows:
         raise SubmissionError(f"{repository}: expected refs like {pattern}, found none")
-    for sha, ref in sorted(rows, key=lambda row: (_number(row[1]) or 0, row[1])):
-        with contextlib.suppress(SubmissionError):  # a ref without a common history adds nothing
-            for change in changed_folders(repository, base, sha):
-                if not change.deleted:
-                    yield Task(ref, _number(ref), sha, change.folder)
+    rows.sort(key=lambda row: (_number(row[1]) or 0, row[1]))
+    known: set[tuple[str, str | None]] = set()
+    found = changes_of(repository, base, (sha for sha, _ in rows))
+    for (sha, ref), (_, changes) in zip(rows, found, strict=True):
+        if isinstance(changes, SubmissionError):
+            continue  # a ref without a common history adds nothing
+        for change in changes:
+            if not change.deleted and (change.folder, change.tree) not in known:
+                known.add((change.folder, change.tree))
+                yield Task(ref, _number(ref), sha, change.folder)
 
 
 def labelled(path: Path) -> list[Task]:
@@ -135,11 +144,20 @@ def _audited(repository: Path, tasks: list[Task], bounds: Bounds) -> Iterator[di
 
 def _pool(jobs: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_bound_memory)
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker)
 
 
-def _bound_memory() -> None:
+def _begin_worker() -> None:
+    """Bound the memory of this process, and end it with the one that started it."""
     resource.setrlimit(resource.RLIMIT_AS, (WORKER_BYTES, WORKER_BYTES))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 class _TooLong(BaseException):

@@ -264,10 +264,15 @@ def _tar_files(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
         raise SubmissionError(f"{name}: expected a tar archive, but {error!r}") from error
 
 
+def git_command(repository: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """A git command that asks nobody and fetches nothing, with its environment."""
+    command = ["git", "-C", str(repository), "--no-pager", *arguments]
+    return command, {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
+
+
 def git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:
     """Run a git command that only reads; SubmissionError with git's own words when it fails."""
-    command = ["git", "-C", str(repository), "--no-pager", *arguments]
-    quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
+    command, quiet = git_command(repository, *arguments)
     try:
         done = subprocess.run(
             command, input=stdin, capture_output=True, timeout=GIT_SECONDS, env=quiet, check=False

@@ -1,8 +1,12 @@
 """A sweep over a small repository of pull requests."""
 
 import json
+import os
 import subprocess
+import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +80,58 @@ def test_each_folder_that_a_pull_request_changes_is_a_task(repository):
     ]
 
 
+def test_a_folder_inherited_from_another_pull_request_is_not_a_task_again(repository):
+    git(repository, "checkout", "-q", "-b", "later", "refs/pull/7/head")
+    sha = commit(repository, third=honest(), second=honest())
+    git(repository, "update-ref", "refs/pull/20/head", sha)
+    found = [(task.pr, task.folder) for task in pull_requests(repository, "main")]
+    assert (7, "records/second") in found
+    assert [folder for pr, folder in found if pr == 20] == ["records/second", "records/third"]
+
+
+def test_a_killed_sweep_leaves_no_process(repository, tmp_path):
+    """Of a killed parent nobody else would end the workers."""
+    code = "import sys, tests.auditor.test_corpus as here; here.sweep_that_waits(*sys.argv[1:])"
+    marker = tmp_path / "worker"
+    command = [sys.executable, "-c", code, str(repository), str(marker)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as parent:
+        until(marker.exists)
+        parent.kill()
+    worker = int(marker.read_text())
+    until(lambda: not running(worker))
+
+
+def sweep_that_waits(repository: str, marker: str) -> None:
+    corpus.audit_task = waits  # pickled by its name
+    tasks = list(pull_requests(Path(repository), "main"))
+    tasks[0] = replace(tasks[0], folder=marker)
+    sweep(Path(repository), tasks, Path(marker + ".jsonl"), BOUNDS, lambda *_: None)
+
+
+def waits(repository: str, task: Task, bounds: Bounds) -> dict[str, object]:
+    started = Path(task.folder + ".part")
+    started.write_text(str(os.getpid()))
+    started.rename(task.folder)
+    time.sleep(600)
+    return {}
+
+
+def until(holds: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError("waited for a minute")
+
+
+def running(process: int) -> bool:
+    """Whether it is there and no zombie that nobody has waited for."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_a_killed_sweep_goes_on_and_mends_half_a_line(repository, tmp_path):
     output, tasks = tmp_path / "out.jsonl", list(pull_requests(repository, "main"))
     assert swept(repository, output, tasks[:2])[-1] == (2, 2)
@@ -129,8 +185,6 @@ def test_a_folder_that_kills_its_process_ends_alone(repository, tmp_path, monkey
 
 def dies_on_the_second(repository: str, task: Task, bounds: Bounds) -> dict[str, object]:
     if task.folder.endswith("second"):
-        import os
-
         os._exit(9)
     return audit_task(repository, task, bounds)
 
