@@ -149,6 +149,78 @@ class DataFlow:
     """Table reads that were looked at."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlyUse:
+    """Validation tokens of the claimed score that something had taken in before their charge."""
+
+    kind: str
+    """`step` of an optimiser, `table` written at an index made of tokens, or `data` of a file."""
+    file: str
+    line: int
+    text: str
+    charge_file: str
+    charge_line: int
+    """Where the tokens meet what had learnt from them."""
+    charge_text: str
+    report_line: int
+    """Where the score is printed."""
+    sure: bool
+    """Whether the tokens are the same beyond doubt, and the print is that of the claimed score."""
+    doubts: tuple[str, ...]
+    """Settings on which it hangs that could not be decided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The smaller of two losses, taken on the way to the claimed score."""
+
+    file: str
+    line: int
+    text: str
+    report_line: int
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedTable:
+    """A table filled from training tokens that the claimed score reads without a file between."""
+
+    file: str
+    line: int
+    text: str
+    report_line: int
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedLearning:
+    """What was learnt from validation tokens and then written into the artifact."""
+
+    kind: str
+    file: str
+    line: int
+    text: str
+    saved_file: str
+    saved_line: int
+    saved_text: str
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningOrder:
+    """In which order the program learns from validation tokens and charges them, as read."""
+
+    files: tuple[str, ...]
+    unread: tuple[str, ...]
+    """Sources that could not be read, each with the reason."""
+    headline: str | None
+    """How the print of the claimed score was found; None when it is a guess."""
+    early: tuple[EarlyUse, ...]
+    chosen: tuple[Chosen, ...]
+    tables: tuple[TrainedTable, ...]
+    saved: tuple[SavedLearning, ...]
+
+
 # --- seen while the submission ran -------------------------------------------------------------
 
 

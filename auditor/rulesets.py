@@ -33,6 +33,8 @@ PARAMETER_GOLF_2026_05 = Ruleset(
         "context-only-keys",
         "causal-cache",
         "artifact-size",
+        "artifact-only",
+        "validation-independence",
         "byte-denominator",
         "claims-match",
         "packaging",

@@ -1,10 +1,12 @@
 """Evidence without executing anything."""
 
 from auditor.errors import CannotMeasure
-from auditor.evidence import ClaimedNumbers, DataFlow, Evidence
+from auditor.evidence import ClaimedNumbers, DataFlow, Evidence, LearningOrder
 from auditor.inspect.claims import read_claims
 from auditor.inspect.dataflow import read_data_flow
 from auditor.inspect.logs import read_logs
+from auditor.inspect.order.learning import read_learning_order
+from auditor.inspect.program import read_program
 from auditor.inspect.shipped import read_package, recount
 from auditor.submission import Submission
 
@@ -18,7 +20,13 @@ def inspect(submission: Submission) -> Evidence:
     except CannotMeasure as reason:
         evidence.cannot(str(reason), ClaimedNumbers)
     try:
-        evidence.add(read_data_flow(submission))
+        program = read_program(submission)
     except CannotMeasure as reason:
-        evidence.cannot(str(reason), DataFlow)
+        evidence.cannot(str(reason), DataFlow, LearningOrder)
+        return evidence
+    for kind, read in ((DataFlow, read_data_flow), (LearningOrder, read_learning_order)):
+        try:
+            evidence.add(read(program))
+        except CannotMeasure as reason:
+            evidence.cannot(str(reason), kind)
     return evidence

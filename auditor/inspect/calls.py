@@ -44,6 +44,7 @@ class CallGraph:
         """
         self.config = config
         self._shown = shown
+        self._truths: dict[tuple[int, int], bool | None] = {}
         self.units: list[Unit] = []
         self.classes: set[str] = set()
         self._bases: dict[str, list[str]] = {}
@@ -82,7 +83,7 @@ class CallGraph:
         open_guards = list(here.open)
         sure = here.sure
         for guard in guards:
-            truth = self.config.truth(guard.test, unit.local)
+            truth = self._truth(guard.test, unit)
             if truth is not guard.wanted and self._shown(guard):
                 continue
             if truth is None:
@@ -91,6 +92,13 @@ class CallGraph:
             elif truth is not guard.wanted:
                 return Reach(False, ((unit, guard),))
         return Reach(sure, tuple(open_guards))
+
+    def _truth(self, test: ast.expr, unit: Unit) -> bool | None:
+        """A test in a unit; it is asked for each mention below it."""
+        key = id(test), id(unit)
+        if key not in self._truths:
+            self._truths[key] = self.config.truth(test, unit.local)
+        return self._truths[key]
 
     def unit_at(self, path: str, line: int) -> Unit | None:
         """The innermost unit that holds a line."""

@@ -252,7 +252,7 @@ def configuration(modules: tuple[Module, ...], launch: Launch) -> Config:
     """Collect the names that module level, classes and argument parsers define."""
     config = Config(launch)
     for module in modules:
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.ClassDef):
                 for name, value in _assignments(node.body):
                     config.names.setdefault(name, []).append(value)

@@ -18,57 +18,46 @@ values (`table[name](...)`) are not followed.
 """
 
 import ast
-from collections.abc import Iterator
 from dataclasses import replace
 
 from auditor.errors import CannotMeasure
 from auditor.evidence import DataFlow, RunLog, TargetRead
 from auditor.inspect.calls import CallGraph
-from auditor.inspect.claims import read_claims
-from auditor.inspect.config import UNKNOWN, Launch, configuration, read_launch
-from auditor.inspect.logs import read_logs
-from auditor.inspect.source import Module, read_sources
+from auditor.inspect.config import UNKNOWN
+from auditor.inspect.program import Program
+from auditor.inspect.source import Module
 from auditor.inspect.taint import Taint, TooLong
 from auditor.inspect.units import Guard, Reach, Unit
 from auditor.inspect.values import Function, Place, Seen
-from auditor.submission import Submission
 
 GAP_BPB = 0.05
 """Adaptation and sliding windows gain at most 0.04 on honest records; hashed tables 0.1 to 1."""
 GAP_TRAINED_BPB = 0.3
 """The same against the last validation of training, to which sliding windows add some 0.03."""
-NEAR_BPB = 0.02
-"""Seeds of one claim lie closer together; an ablation of such a mechanism does not."""
-MAX_PRINTED = 80
-MIN_PRINTED = 8
-"""Shorter texts stand in any log."""
 
 
-def read_data_flow(submission: Submission) -> DataFlow:
-    """Parse, follow the tokens, and decide which of the reads the entry point gets to."""
-    sources = read_sources(submission)
-    if not sources.modules:
-        raise CannotMeasure("; ".join(sources.unread))
-    taint = Taint(sources.modules)
+def read_data_flow(program: Program) -> DataFlow:
+    """Follow the tokens, and decide which of the reads the entry point gets to."""
+    taint = Taint(program.modules)
     try:
         seen = taint.run()
-        launch = read_launch(submission)
-        config = configuration(sources.modules, launch)
-        graph = CallGraph(sources.modules, config, _Prints(submission).shows)
-        judge = _Reachability(graph, graph.reach(), launch, submission)
-        reads = tuple(
-            judge.read(place, function, key)
+        found = {
+            place: (function, key)
             for place, (function, key) in sorted(seen.reads.items())
             if place in seen.fed and (function is None or function.node.name not in seen.exact)
-        )
+        }
+        reads: tuple[TargetRead, ...] = ()
+        if found:
+            judge = _Reachability(program)
+            reads = tuple(judge.read(place, *by) for place, by in found.items())
     except (RecursionError, TooLong) as error:
         raise CannotMeasure(
-            f"{sources.modules[0].path}: the program is too large or too deep to be followed"
+            f"{program.modules[0].path}: the program is too large or too deep to be followed"
         ) from error
     reads = tuple(_doubted(read, seen) for read in reads)
     return DataFlow(
-        files=tuple(module.path for module in sources.modules),
-        unread=sources.unread,
+        files=tuple(module.path for module in program.modules),
+        unread=program.unread,
         target_reads=reads,
         table_reads=len(seen.tables),
     )
@@ -90,15 +79,13 @@ def _doubted(read: TargetRead, seen: Seen) -> TargetRead:
 class _Reachability:
     """Decides whether the entry point gets to a read."""
 
-    def __init__(
-        self, graph: CallGraph, state: dict[int, Reach], launch: Launch, submission: Submission
-    ) -> None:
-        """Keep what the decision needs."""
-        self._graph = graph
-        self._state = state
-        self._launch = launch
-        self._logs = read_logs(submission).logs
-        self._gap = _largest_gap(_claimed(submission, self._logs))
+    def __init__(self, program: Program) -> None:
+        """Find out what the entry point gets to."""
+        self._graph = CallGraph(program.modules, program.config, program.lines.shows)
+        self._state = self._graph.reach()
+        self._launch = program.launch
+        self._logs = program.logs
+        self._gap = _largest_gap(program.claimed)
         # Any log may show that the source does more than it seems to.
         self._doubt = _largest_gap(self._logs)
 
@@ -174,71 +161,10 @@ class _Reachability:
         return False
 
 
-class _Prints:
-    """Finds the log line that only a guarded branch prints."""
-
-    def __init__(self, submission: Submission) -> None:
-        """Index the lines of the logs by how they begin."""
-        self._lines: dict[str, str] = {}
-        for log in read_logs(submission).logs:
-            for number, line in enumerate(submission.files[log.file].text.splitlines(), 1):
-                text = line.strip()[:MAX_PRINTED]
-                if len(text) >= MIN_PRINTED:
-                    self._lines.setdefault(text, f"{log.file}:{number}")
-        self._beginnings = {text[:MIN_PRINTED] for text in self._lines}
-        self._known: dict[int, str | None] = {}
-
-    def shows(self, guard: Guard) -> str | None:
-        """Where a log shows that the branch ran."""
-        if id(guard) not in self._known:
-            self._known[id(guard)] = next(
-                filter(None, map(self._where, _prints(guard.branch))), None
-            )
-        return self._known[id(guard)]
-
-    def _where(self, text: str) -> str | None:
-        if text[:MIN_PRINTED] not in self._beginnings:
-            return None
-        text = text[:MAX_PRINTED]
-        return next((place for line, place in self._lines.items() if line.startswith(text)), None)
-
-
 def _shown(guard: Guard) -> str:
     """A guard as people write it."""
     text = ast.unparse(guard.test)[:120]
     return f"`{text}`" if guard.wanted else f"`not ({text})`"
-
-
-def _prints(branch: tuple[ast.stmt, ...]) -> Iterator[str]:
-    """Beginnings of what a block prints."""
-    for statement in branch:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Call) and node.args:
-                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                if name in ("print", "log", "log0", "logger", "info", "print0", "write"):
-                    text = _beginning(node.args[0])
-                    if len(text) >= MIN_PRINTED:
-                        yield text
-
-
-def _beginning(node: ast.expr) -> str:
-    """The constant beginning of a text."""
-    if isinstance(node, ast.JoinedStr) and node.values:
-        return _beginning(node.values[0]) if isinstance(node.values[0], ast.Constant) else ""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value.strip().split("\n")[0]
-    return ""
-
-
-def _claimed(submission: Submission, logs: tuple[RunLog, ...]) -> tuple[RunLog, ...]:
-    """Logs that end near the claimed score; an ablation shows nothing of the claimed run."""
-    try:
-        claimed = read_claims(submission).val_bpb
-    except CannotMeasure:
-        claimed = None
-    if claimed is None:
-        return logs
-    return tuple(log for log in logs if log.final and abs(log.final.val_bpb - claimed) < NEAR_BPB)
 
 
 def _largest_gap(logs: tuple[RunLog, ...]) -> str | None:

@@ -32,6 +32,8 @@ class Module:
     path: str
     tree: ast.Module
     lines: tuple[str, ...]
+    nodes: tuple[ast.AST, ...]
+    """Every node of the tree, outer ones first."""
 
     def text(self, line: int) -> str:
         """A line of the file, shortened for a report."""
@@ -80,7 +82,7 @@ def read_sources(submission: Submission) -> Sources:
 def _with_layers(module: Module) -> tuple[list[Module], list[str]]:
     """The module and what it unpacks, and why a layer could not be read."""
     modules, unread = [module], []
-    packings, depth = [module] if packed(module.tree) else [], 0
+    packings, depth = [module] if packed(module) else [], 0
     while packings and depth < MAX_LAYERS:
         depth += 1
         inner: list[Module] = []
@@ -92,7 +94,7 @@ def _with_layers(module: Module) -> tuple[list[Module], list[str]]:
                 unread.append(f"{packing.path}: it is packed, and of what it unpacks {why}")
             inner += found
         modules += inner
-        packings = [one for one in inner if packed(one.tree)]
+        packings = [one for one in inner if packed(one)]
     unread += [f"{one.path}: it is packed more than {MAX_LAYERS} times" for one in packings]
     return modules, unread
 
@@ -116,13 +118,14 @@ def parse(path: str, data: bytes) -> Module | str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = _tree(data, path)
-        if not shallow(tree):
+        nodes = _nodes(tree)
+        if nodes is None:
             return f"its syntax tree is more than {MAX_DEPTH} levels deep"
     except (SyntaxError, ValueError) as error:
         return f"it cannot be parsed as Python ({error})"
     except (RecursionError, MemoryError):
         return "it is too deeply nested to be parsed"
-    return Module(path, tree, tuple(data.decode("utf-8", errors="replace").splitlines()))
+    return Module(path, tree, tuple(data.decode("utf-8", errors="replace").splitlines()), nodes)
 
 
 def _tree(data: bytes, path: str) -> ast.Module:
@@ -137,19 +140,21 @@ def _tree(data: bytes, path: str) -> ast.Module:
         raise
 
 
-def shallow(tree: ast.AST) -> bool:
-    """Whether no node lies deeper than a recursive walk can safely go."""
+def _nodes(tree: ast.AST) -> tuple[ast.AST, ...] | None:
+    """Every node; None where one lies deeper than a recursive walk can safely go."""
     level: list[ast.AST] = [tree]
+    nodes: list[ast.AST] = []
     for _ in range(MAX_DEPTH):
+        nodes += level
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         if not level:
-            return True
-    return False
+            return tuple(nodes)
+    return None
 
 
-def packed(tree: ast.Module) -> bool:
+def packed(module: Module) -> bool:
     """Whether the script executes something that it decodes."""
-    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [node.func for node in module.nodes if isinstance(node, ast.Call)]
     plain = {function.id for function in calls if isinstance(function, ast.Name)}
     methods = {function.attr for function in calls if isinstance(function, ast.Attribute)}
     runs = bool(plain & {"exec", "eval"} or methods & {"run_path", "run_module"})
@@ -158,7 +163,7 @@ def packed(tree: ast.Module) -> bool:
 
 def _named_files(module: Module, submission: Submission) -> Iterator[str]:
     """Shipped files that a module imports, or names in a string."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name.replace(".", "/") + ".py" for alias in node.names]
@@ -172,3 +177,20 @@ def _named_files(module: Module, submission: Submission) -> Iterator[str]:
         for name in names:
             if name in submission.files or name in submission.unread:
                 yield name
+
+
+def functions(
+    body: list[ast.stmt], owner: str | None = None
+) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, str | None]]:
+    """Every function below these statements, with the class whose method it is."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node, owner
+            yield from functions(node.body)
+        elif isinstance(node, ast.ClassDef):
+            yield from functions(node.body, node.name)
+        else:
+            for name in ("body", "orelse", "finalbody"):
+                yield from functions(getattr(node, name, []), owner)
+            for part in (*getattr(node, "handlers", []), *getattr(node, "cases", [])):
+                yield from functions(part.body, owner)

@@ -9,7 +9,7 @@ import ast
 from dataclasses import replace
 
 from auditor.inspect.expressions import Expressions, callee
-from auditor.inspect.source import Module
+from auditor.inspect.source import Module, functions
 from auditor.inspect.values import (
     CONTEXT,
     NOTHING,
@@ -45,7 +45,9 @@ class Taint(Expressions):
         self._visits = 0
         self._modules = modules
         for module in modules:
-            self._index(module, module.tree, None)
+            for node, owner in functions(module.tree.body):
+                function = Function(module, node, owner, scored_elements(node))
+                self.functions.setdefault(node.name, []).append(function)
 
     def run(self) -> Seen:
         """Analyse every module, then each function that no analysed call entered."""
@@ -56,20 +58,11 @@ class Taint(Expressions):
                 self._module = module
                 self._active = [None]
                 self._block(module.tree.body, self._globals)
-            for functions in list(self.functions.values()):
-                for function in functions:
+            for same_name in list(self.functions.values()):
+                for function in same_name:
                     if id(function.node) not in self._entered:
                         self._enter(function, [])
         return self.seen
-
-    def _index(self, module: Module, node: ast.AST, owner: str | None) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, FunctionNode):
-                function = Function(module, child, owner, scored_elements(child))
-                self.functions.setdefault(child.name, []).append(function)
-                self._index(module, child, None)
-            else:
-                self._index(module, child, child.name if isinstance(child, ast.ClassDef) else owner)
 
     # --- statements ----------------------------------------------------------------------------
 

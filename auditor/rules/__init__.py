@@ -1,6 +1,7 @@
 """All rules, in the order of a report; one property a file, its docstring is its documentation."""
 
 from auditor.rules import (
+    artifact_only,
     artifact_size,
     byte_denominator,
     causal_cache,
@@ -11,6 +12,7 @@ from auditor.rules import (
     score_before_update,
     single_pass,
     strict_prefix,
+    validation_independence,
 )
 
 RULES = (
@@ -21,6 +23,8 @@ RULES = (
     context_only_keys.RULE,
     causal_cache.RULE,
     artifact_size.RULE,
+    artifact_only.RULE,
+    validation_independence.RULE,
     byte_denominator.RULE,
     claims_match.RULE,
     packaging.RULE,

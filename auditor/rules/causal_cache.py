@@ -8,16 +8,19 @@ fails the rule only when it had an effect, shown by an experiment on the score, 
 optimiser step explains that effect as well.
 
 How it can be wrong: a cache in a Python dict or in compiled code is not seen as writes. Then only
-the change of later tokens speaks for it, and the result says so.
+the change of later tokens speaks for it, and the result says so. Where nothing ran, the source
+decides as in score-before-update, with tables in the place of optimisers: a second pass over tokens
+that a first has taken into the table is found so.
 """
 
-from auditor.evidence import Evidence, PrefixSensitivity, Timeline
+from auditor.evidence import Evidence, LearningOrder, PrefixSensitivity, Timeline
 from auditor.rules.measured import (
     future_moved_charges,
     judge_early,
     ran_through,
     unreadable,
 )
+from auditor.rules.read_order import with_source
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Judgement,
@@ -29,6 +32,11 @@ from auditor.verdict import (
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when uncharged positions in a cache changed the score."""
+    order = evidence.get(LearningOrder)
+    return with_source(_ran(evidence), order, "table", does="writes a table at a key made of")
+
+
+def _ran(evidence: Evidence) -> Judgement:
     timeline = evidence.get(Timeline)
     if timeline is None:
         return inconclusive(evidence.why_not(Timeline))
@@ -72,7 +80,7 @@ RULE = Rule(
     id="causal-cache",
     title="Caches grow only with charged tokens",
     authority="official",
-    needs=(Timeline, PrefixSensitivity),
+    needs=(Timeline, PrefixSensitivity, LearningOrder),
     check=check,
     documentation=__doc__ or "",
 )

@@ -8,16 +8,24 @@ against the positions charged so far. An early step fails the rule only when it 
 by an experiment on the score, that no early cache write explains as well: compile warm-ups whose
 weights are thrown away are harmless.
 
+Where nothing ran, judged by the source (strength `source`): the program is followed in its order,
+and the answer is FAIL where the very tokens of the claimed score were in a gradient before they
+were charged, with both lines, and no setting on the way is open. Reading alone never passes this
+rule.
+
 How it can be wrong: a step whose tokens cannot be found in the stream is not placed; then the rule
-is INCONCLUSIVE. Learning without an optimiser (counters) is judged by causal-cache.
+is INCONCLUSIVE. Learning without an optimiser (counters) is judged by causal-cache. In the source,
+two slices of the stream count as the same tokens when they are taken in one place in the same turn
+of the loops around it, or when a loop that has come to its end has taken all of them.
 """
 
-from auditor.evidence import Evidence, PrefixSensitivity, Timeline
+from auditor.evidence import Evidence, LearningOrder, PrefixSensitivity, Timeline
 from auditor.rules.measured import (
     judge_early,
     ran_through,
     unreadable,
 )
+from auditor.rules.read_order import with_source
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Judgement,
@@ -29,6 +37,11 @@ from auditor.verdict import (
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when learning from uncharged positions changed the score."""
+    order = evidence.get(LearningOrder)
+    return with_source(_ran(evidence), order, "step", does="takes an optimiser's gradient from")
+
+
+def _ran(evidence: Evidence) -> Judgement:
     timeline = evidence.get(Timeline)
     if timeline is None:
         return inconclusive(evidence.why_not(Timeline))
@@ -62,7 +75,7 @@ RULE = Rule(
     id="score-before-update",
     title="State learns only from tokens already charged",
     authority="official",
-    needs=(Timeline, PrefixSensitivity),
+    needs=(Timeline, PrefixSensitivity, LearningOrder),
     check=check,
     documentation=__doc__ or "",
 )

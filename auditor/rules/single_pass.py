@@ -10,18 +10,22 @@ overlap at the end of the stream charge some tokens twice without that; it gives
 weight in the mean and nothing away, organisers have accepted such records, and the result is
 INCONCLUSIVE with the count.
 
+Where nothing ran, the source shows one case of it: the minimum of two losses of the same tokens,
+taken on the way to the claimed score.
+
 How it can be wrong: state that is neither an optimiser's nor a counter's is not seen as an update.
 The tokens dropped at the end of the stream (less than one window) are not charged at all; how much
 may be missing is the business of full coverage, not of this rule.
 """
 
-from auditor.evidence import Evidence, Timeline
+from auditor.evidence import Evidence, LearningOrder, Timeline
 from auditor.rules.measured import ran_through, unreadable
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
     Judgement,
     Location,
+    Outcome,
     Rule,
     Strength,
     failed,
@@ -30,7 +34,27 @@ from auditor.verdict import (
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
-    """FAIL when a position was charged more than once."""
+    """FAIL when a position was charged more than once, or had the smaller of two charges."""
+    ran = _ran(evidence)
+    order = evidence.get(LearningOrder)
+    if order is None or not order.chosen or ran.outcome in (Outcome.FAIL, Outcome.PASS):
+        return ran
+    findings = [
+        Finding(
+            f"line {one.line} takes the smaller of two losses ({one.text}) for the score that line "
+            f"{one.report_line} prints; which is smaller, only the answer tells",
+            Location(file=one.file, line=one.line, text=one.text),
+            {"report_line": one.report_line},
+        )
+        for one in order.chosen
+    ]
+    doubts = [doubt for one in order.chosen for doubt in one.doubts]
+    if order.headline is None or doubts:
+        return inconclusive(doubts[0] if doubts else "no log shows this score", findings)
+    return failed(Strength.SOURCE, findings, f"read in the source; {order.headline}")
+
+
+def _ran(evidence: Evidence) -> Judgement:
     timeline = evidence.get(Timeline)
     if timeline is None:
         return inconclusive(evidence.why_not(Timeline))
@@ -61,7 +85,7 @@ RULE = Rule(
     id="single-pass",
     title="Every position is charged exactly once",
     authority="official",
-    needs=(Timeline,),
+    needs=(Timeline, LearningOrder),
     check=check,
     documentation=__doc__ or "",
 )

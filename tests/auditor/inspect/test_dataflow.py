@@ -8,6 +8,7 @@ import pytest
 
 from auditor.errors import CannotMeasure
 from auditor.inspect.dataflow import read_data_flow
+from auditor.inspect.program import read_program
 from tests.auditor.inspect.records import README, claims, log, submission
 
 PRELUDE = """
@@ -54,16 +55,13 @@ class Mixer:
 
 def flow(scorer, call="total += mixer.score(x, y, model(x)).sum()", final=0.7, readme=README):
     script = textwrap.dedent(PRELUDE) + textwrap.dedent(scorer) + UPDATE + MAIN.format(call=call)
-    return read_data_flow(
-        submission(
-            {
-                "README.md": readme,
-                "train_gpt.py": script,
-                "submission.json": claims({1337: final}),
-                "train.log": log(final),
-            }
-        )
-    )
+    files = {
+        "README.md": readme,
+        "train_gpt.py": script,
+        "submission.json": claims({1337: final}),
+        "train.log": log(final),
+    }
+    return read_data_flow(read_program(submission(files)))
 
 
 def test_a_hashed_pair_read_at_the_target_is_found_and_reached():
@@ -250,13 +248,13 @@ def test_helpers_are_followed():
         "helper.py": PRELUDE + HASHED + UPDATE,
         "train.log": log(0.7),
     }
-    (read,) = read_data_flow(submission(files)).target_reads
+    (read,) = read_data_flow(read_program(submission(files))).target_reads
     assert (read.file, read.reached) == ("helper.py", True)
 
 
 def test_without_a_script_nobody_could_look():
     with pytest.raises(CannotMeasure, match="no training script"):
-        read_data_flow(submission({"README.md": README}))
+        read_program(submission({"README.md": README}))
 
 
 def test_a_program_written_to_be_slow_ends():
@@ -267,5 +265,5 @@ def test_a_program_written_to_be_slow_ends():
     text = f"{calls}\ndef f60(x):\n    return x\nf0(1)\n"
     started = time.monotonic()
     with contextlib.suppress(CannotMeasure):
-        read_data_flow(submission({"train_gpt.py": text}))
+        read_data_flow(read_program(submission({"train_gpt.py": text})))
     assert time.monotonic() - started < 5

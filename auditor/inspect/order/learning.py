@@ -1,0 +1,130 @@
+"""Evidence of order: what had learnt from validation tokens when the claimed score was made.
+
+Which print states the claimed score is found in the log of a run: its line begins as the print
+does. Without a log it is the last print of a score.
+"""
+
+from collections.abc import Iterator
+
+from auditor.errors import CannotMeasure
+from auditor.evidence import Chosen, EarlyUse, LearningOrder, RunLog, SavedLearning, TrainedTable
+from auditor.inspect.order.machine import Machine
+from auditor.inspect.order.operations import Report
+from auditor.inspect.order.values import TRAINING, VALIDATION, Charge, Learnt
+from auditor.inspect.program import Program
+from auditor.inspect.taint import TooLong
+from auditor.inspect.values import Place
+from auditor.submission import Submission
+
+MIN_MATCH = 5
+"""Characters of a print that must stand in a log's line."""
+
+
+def read_learning_order(program: Program) -> LearningOrder:
+    """Run the program on abstract values, and see what the claimed score had seen."""
+    machine = Machine(program.modules, program.config, program.lines.shows)
+    try:
+        machine.run()
+    except (RecursionError, TooLong) as error:
+        raise CannotMeasure(
+            f"{program.modules[0].path}: the program is too large or too deep to be followed"
+        ) from error
+    return learning_order(machine, program)
+
+
+def learning_order(machine: Machine, program: Program) -> LearningOrder:
+    """What a finished run says about the claimed score."""
+    texts = {module.path: module for module in program.modules}
+
+    def text(place: Place) -> str:
+        return texts[place[0]].text(place[1]) if place[0] in texts else ""
+
+    headline, how = _headline(machine.reports, program.claimed, program.submission)
+    early: dict[tuple[str, Place, Place], EarlyUse] = {}
+    chosen: dict[Place, Chosen] = {}
+    tables: dict[Place, TrainedTable] = {}
+    for report in headline:
+        for charge, learnt in _early(report):
+            key = learnt.kind, learnt.place, charge.place
+            doubts = tuple(sorted(charge.doubts | report.doubts))
+            use = EarlyUse(
+                kind=learnt.kind,
+                file=learnt.place[0],
+                line=learnt.place[1],
+                text=text(learnt.place),
+                charge_file=charge.place[0],
+                charge_line=charge.place[1],
+                charge_text=text(charge.place),
+                report_line=report.place[1],
+                sure=charge.sure and how is not None,
+                doubts=doubts,
+            )
+            old = early.get(key)
+            if old is None or (use.sure, -len(use.doubts)) > (old.sure, -len(old.doubts)):
+                early[key] = use
+        for place in report.value.chosen:
+            chosen[place] = Chosen(
+                file=place[0],
+                line=place[1],
+                text=text(place),
+                report_line=report.place[1],
+                doubts=tuple(sorted(report.doubts)),
+            )
+        for mark in report.value.marks | report.value.settled:
+            if mark.kind == "table" and mark.region.split == TRAINING:
+                tables[mark.place] = TrainedTable(
+                    file=mark.place[0],
+                    line=mark.place[1],
+                    text=text(mark.place),
+                    report_line=report.place[1],
+                    doubts=tuple(sorted(mark.doubts | report.doubts)),
+                )
+    last = max((report.order for report in headline), default=0)
+    saved: dict[Place, SavedLearning] = {}
+    for written in machine.serialised:
+        for mark in written.value.marks:
+            if mark.region.split == VALIDATION and written.order < last:
+                saved[mark.place] = SavedLearning(
+                    kind=mark.kind,
+                    file=mark.place[0],
+                    line=mark.place[1],
+                    text=text(mark.place),
+                    saved_file=written.place[0],
+                    saved_line=written.place[1],
+                    saved_text=text(written.place),
+                    doubts=tuple(sorted(mark.doubts)),
+                )
+    return LearningOrder(
+        files=tuple(module.path for module in program.modules),
+        unread=program.unread,
+        headline=how,
+        early=tuple(early[key] for key in sorted(early)),
+        chosen=tuple(chosen[key] for key in sorted(chosen)),
+        tables=tuple(tables[key] for key in sorted(tables)),
+        saved=tuple(saved[key] for key in sorted(saved)),
+    )
+
+
+def _early(report: Report) -> Iterator[tuple[Charge, Learnt]]:
+    for charge in report.value.charges:
+        if charge.learnt is not None and charge.learnt.region.split == VALIDATION:
+            yield charge, charge.learnt
+
+
+def _headline(
+    reports: list[Report], logs: tuple[RunLog, ...], submission: Submission
+) -> tuple[list[Report], str | None]:
+    """The prints of the claimed score, and how they were found; None when that is a guess."""
+    scored = [report for report in reports if report.value.charges]
+    for log in logs:
+        if log.final is None:
+            continue
+        line = submission.files[log.file].text.splitlines()[log.final.line - 1]
+        fits = [r for r in scored if len(r.text) >= MIN_MATCH and r.text in line]
+        if fits:
+            longest = max(len(report.text) for report in fits)
+            found = [report for report in fits if len(report.text) == longest]
+            return found, f"{log.file}:{log.final.line} states the score that it prints"
+    stated = [r for r in scored if "bpb" in r.text.lower() or "loss" in r.text.lower()]
+    last = (stated or scored)[-1:]
+    return last, None if logs else "it is the last score that the script prints"

@@ -1,0 +1,460 @@
+"""Runs a program on abstract values: statements in order, loops twice, one branch where known.
+
+A loop's first turn and its last are taken, with the numbers they count where these are known. Where
+a test cannot be decided both branches are taken, each from the same state; where what cannot be
+decided is a setting, whatever happens in a branch hangs on it, and says so.
+"""
+
+import ast
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from auditor.inspect.config import UNKNOWN, Config
+from auditor.inspect.order.operations import Env, Locals, Operations
+from auditor.inspect.order.values import NOTHING, Object, Value, advanced, cut, join
+from auditor.inspect.source import Module, functions
+from auditor.inspect.taint import TooLong
+from auditor.inspect.units import Guard
+from auditor.inspect.values import Function, FunctionNode
+
+MAX_DEPTH = 24
+MAX_STATEMENTS = 400_000
+"""Of one run; the largest programs of this benchmark take a tenth."""
+Decided = tuple[bool, bool, str | None]
+"""Whether the body runs, whether the other branch does, and what could not be decided."""
+
+
+class Machine(Operations):
+    """One run of a set of modules."""
+
+    def __init__(
+        self, modules: tuple[Module, ...], config: Config, shown: Callable[[Guard], str | None]
+    ) -> None:
+        """Index classes and functions; `shown` says which log line proves that a branch ran."""
+        classes = {
+            node.name: [getattr(base, "attr", getattr(base, "id", "")) for base in node.bases]
+            for module in modules
+            for node in module.nodes
+            if isinstance(node, ast.ClassDef)
+        }
+        super().__init__(config, classes)
+        self._modules = modules
+        self._shown = shown
+        self._class_level = {}
+        self._closures: dict[int, Env] = {}
+        self._stack: list[Function] = []
+        self._loops = 0
+        self._assigned: dict[int, set[str]] = {}
+        self._statements = 0
+        self._returned: list[list[Value]] = [[]]
+        for module in modules:
+            for node, owner in functions(module.tree.body):
+                self.functions.setdefault(node.name, []).append(
+                    Function(module, node, owner, set())
+                )
+                if owner is not None and node.name != "__init__":
+                    self.moving |= _attributes_set(node)
+
+    def run(self) -> None:
+        """Run every module, helpers before the script that imports them."""
+        for module in (*self._modules[1:], self._modules[0]):
+            self.module = module
+            self._block(module.tree.body, self.globals)
+
+    # --- statements ----------------------------------------------------------------------------
+
+    def _block(self, body: list[ast.stmt], env: Env) -> bool:
+        """Run statements in order; whether the block is left for sure."""
+        return any(self._statement(statement, env) for statement in body)
+
+    def _statement(self, node: ast.stmt, env: Env) -> bool:
+        self._statements += 1
+        if self._statements > MAX_STATEMENTS:
+            raise TooLong
+        match node:
+            case ast.Return():
+                self._returned[-1].append(self._known(node.value, env))
+                return True
+            case ast.Assign():
+                value = self._known(node.value, env)
+                for target in node.targets:
+                    self._assign(target, value, env)
+            case ast.AnnAssign() if node.value is not None:
+                self._assign(node.target, self._known(node.value, env), env)
+            case ast.AugAssign():
+                self._augment(node, env)
+            case ast.If():
+                return self._if(node, env)
+            case ast.For() | ast.AsyncFor():
+                self._for(node, env)
+            case ast.While():
+                if self.config.truth(node.test, Locals(env)) is not False:
+                    self.open_ended.add(self._loops + 1)
+                    self._turns(node.body, env, lambda turn: None, count=None)
+            case ast.With() | ast.AsyncWith():
+                for item in node.items:
+                    value = self.value(item.context_expr, env)
+                    if item.optional_vars is not None:
+                        self._assign(item.optional_vars, value, env)
+                return self._block(node.body, env)
+            case ast.Try():
+                left = self._block(node.body, env)
+                return self._block(node.orelse, env) or self._block(node.finalbody, env) or left
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self._closures[id(node)] = env
+                env.pop(node.name, None)
+            case ast.ClassDef():
+                self._class(node, env)
+            case ast.Expr():
+                if isinstance(node.value, ast.Yield | ast.YieldFrom):
+                    self._returned[-1].append(self.value(node.value.value, env))
+                else:
+                    self.value(node.value, env)
+            case ast.Continue() | ast.Break() | ast.Raise():
+                return True
+        return False
+
+    def _known(self, node: ast.expr | None, env: Env) -> Value:
+        """A value, with its constant where it has one."""
+        value = self.value(node, env)
+        if value.constant is not UNKNOWN or value.regions or value.through or value.refs:
+            return value
+        constant = self.config.value(node, Locals(env))
+        return value if constant is UNKNOWN else replace(value, constant=constant)
+
+    def _class(self, node: ast.ClassDef, env: Env) -> None:
+        for statement in node.body:
+            if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+                value = self.value(statement.value, env)
+                for target in _targets(statement):
+                    if isinstance(target, ast.Name):
+                        old = self._class_level.get(target.id)
+                        self._class_level[target.id] = value if old is None else old | value
+
+    def _assign(self, target: ast.expr, value: Value, env: Env) -> None:
+        match target:
+            case ast.Name():
+                env[target.id] = value
+            case ast.Starred():
+                self._assign(target.value, value, env)
+            case ast.Tuple() | ast.List():
+                known = len(value.items) == len(target.elts)
+                rest = value.whole()
+                for number, inner in enumerate(target.elts):
+                    self._assign(inner, value.items[number] if known else rest, env)
+            case ast.Attribute():
+                refs = self.value(target.value, env).whole().refs
+                for ref in refs:
+                    attributes = self.heap[ref].attributes
+                    old = attributes.get(target.attr, NOTHING) if len(refs) > 1 else NOTHING
+                    attributes[target.attr] = value if old is NOTHING else old | value
+            case ast.Subscript():
+                index = self.value(target.slice, env).whole()
+                self.write(target.value, index, value.whole(), target, env)
+
+    def _augment(self, node: ast.AugAssign, env: Env) -> None:
+        right = self.value(node.value, env)
+        if isinstance(node.target, ast.Name):
+            left = env.get(node.target.id, NOTHING)
+            value = self.used(node.lineno, left, right)
+            env[node.target.id] = replace(value, refs=value.refs | left.refs, constant=UNKNOWN)
+            if left.refs:  # `delta -= rate * gradient` is a step
+                for ref in left.refs:
+                    self.heap[ref].marks = cut(self.heap[ref].marks | right.marks)
+        else:
+            self._assign_more(node.target, right, env)
+
+    def _assign_more(self, target: ast.expr, value: Value, env: Env) -> None:
+        """`a.b += c` and `a[b] += c`: the old value stays in it."""
+        if isinstance(target, ast.Subscript):
+            self._assign(target, value, env)
+        else:
+            self.mutate(target, value, env)
+
+    # --- branches and loops --------------------------------------------------------------------
+
+    def _if(self, node: ast.If, env: Env) -> bool:
+        body, other, doubt = self._decide(node, env)
+        self.value(node.test, env)
+        if not (body and other):
+            return self._block(node.body if body else node.orelse, env)
+        if doubt is not None:
+            self.doubts.append(doubt)
+        before, heap = dict(env.maps[0]), _copied(self.heap)
+        left_body = self._block(node.body, env)
+        after, changed = dict(env.maps[0]), self.heap
+        env.maps[0].clear()
+        env.maps[0].update(before)
+        self.heap = heap
+        left_other = self._block(node.orelse, env)
+        if doubt is not None:
+            self.doubts.pop()
+        if left_other and not left_body:
+            env.maps[0].clear()
+            env.maps[0].update(after)
+            self.heap = _merged(self.heap, changed, replace_all=True)
+        elif not left_body:
+            _merge(env, after)
+            self.heap = _merged(self.heap, changed)
+        else:
+            self.heap = _merged(self.heap, changed, only_new=True)
+        return left_body and left_other
+
+    def _decide(self, node: ast.If, env: Env) -> Decided:
+        truth = self.config.truth(node.test, Locals(env))
+        if truth is True:
+            return True, False, None
+        proof = self._shown(Guard(node.test, True, tuple(node.body)))
+        if truth is False:
+            # A log knows better than a default; what else would have printed that line?
+            return (True, True, None) if proof else (False, True, None)
+        if proof:
+            return True, bool(node.orelse), None
+        if not self._setting(node.test, env):
+            return True, True, None
+        where = f"{self.place(node.lineno)[0]}:{node.lineno}"
+        return True, True, f"whether `{ast.unparse(node.test)[:120]}` holds ({where})"
+
+    def _setting(self, test: ast.expr, env: Env) -> bool:
+        """Whether a test is open because of the configuration, and not of the data alone."""
+        for node in ast.walk(test):
+            name = getattr(node, "attr", getattr(node, "id", None))
+            if name in ("environ", "getenv", "args") and not isinstance(node, ast.Attribute):
+                return True
+            known = name in self.config.names and name not in env
+            if known and self.config.value(node, {}) is UNKNOWN:  # type: ignore[arg-type]  # a name
+                return True
+        return False
+
+    def _for(self, node: ast.For | ast.AsyncFor, env: Env) -> None:
+        count = self._count(node.iter, env)
+        if count == 0:
+            return
+
+        def bind(turn: int) -> None:
+            self._bind(node.target, node.iter, env, turn, count)
+
+        self._turns(node.body, env, bind, count)
+        self._block(node.orelse, env)
+
+    def _turns(
+        self, body: list[ast.stmt], env: Env, bind: Callable[[int], None], count: int | None
+    ) -> None:
+        """The first turn of a loop, and its last."""
+        self._loops += 1
+        loop = self._loops
+        self.active[loop] = 0
+        key = id(body)
+        if key not in self._assigned:
+            self._assigned[key] = _assigned(body)
+        assigned = self._assigned[key]
+        for name in assigned & set(env):
+            old = env[name]
+            env[name] = replace(old, constant=UNKNOWN, turns=advanced(old.turns, loop, 0))
+        for turn in range(1 if count == 1 else 2):
+            self.active[loop] = turn
+            for name in assigned & set(env):
+                old = env[name]
+                env[name] = replace(old, turns=advanced(old.turns, loop, turn))
+            bind(turn)
+            self._block(body, env)
+        del self.active[loop]
+
+    def _count(self, node: ast.expr, env: Env) -> int | None:
+        """How many turns a loop takes, where that is known."""
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "range":
+            numbers = self._range(node, env)
+            return None if numbers is None else len(numbers)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("tqdm", "enumerate"):
+            return self._count(node.args[0], env) if node.args else None
+        constant = self.config.value(node, Locals(env))
+        return len(constant) if isinstance(constant, tuple | str) else None
+
+    def _range(self, node: ast.Call, env: Env) -> range | None:
+        numbers = [self.config.value(argument, Locals(env)) for argument in node.args]
+        if not all(isinstance(number, int) for number in numbers) or not 1 <= len(numbers) <= 3:
+            return None
+        return range(*numbers) if len(numbers) < 3 or numbers[2] else None
+
+    def _bind(
+        self, target: ast.expr, iterable: ast.expr, env: Env, turn: int, count: int | None
+    ) -> None:
+        """Loop variables; those of `zip` and `enumerate` element by element."""
+        loop = next(reversed(self.active))
+        name = getattr(iterable.func, "id", "") if isinstance(iterable, ast.Call) else ""
+        if name and isinstance(iterable, ast.Call):
+            if name == "range":
+                numbers = self._range(iterable, env)
+                known: Any = UNKNOWN
+                if numbers:
+                    known = numbers[-1 if turn else 0]
+                elif not turn and len(iterable.args) == 1:
+                    known = 0
+                value = join(self.value(argument, env) for argument in iterable.args).number()
+                turns = cut(value.turns | {(loop, turn)})
+                return self._assign(target, Value(turns=turns, constant=known), env)
+            if isinstance(target, ast.Tuple) and len(target.elts) == 2 and name == "enumerate":
+                first = Value(turns=frozenset({(loop, turn)}), constant=UNKNOWN if turn else 0)
+                self._assign(target.elts[0], first, env)
+                return self._bind(target.elts[1], iterable.args[0], env, turn, count)
+            elements = target.elts if isinstance(target, ast.Tuple) else []
+            if name == "zip" and len(elements) == len(iterable.args):
+                for inner, argument in zip(elements, iterable.args, strict=True):
+                    self._bind(inner, argument, env, turn, count)
+                return None
+        self._assign(target, self._element(self.value(iterable, env), iterable, loop, turn), env)
+        return None
+
+    def _element(self, value: Value, node: ast.expr, loop: int, turn: int) -> Value:
+        """What one turn takes out of what it goes over."""
+        whole = value.whole()
+        turns = frozenset({(loop, turn)})
+        place = self.place(node.lineno)
+        regions = frozenset(
+            region.now(self.active).sliced(place, turns) for region in whole.regions
+        )
+        return replace(whole, regions=regions, turns=cut(whole.turns | turns))
+
+    def comprehension(self, node: ast.expr, env: Env) -> Value:
+        """One turn of each of its loops."""
+        inner: Env = env.new_child({})
+        begun = []
+        for generator in node.generators:  # type: ignore[attr-defined]  # a comprehension
+            self._loops += 1
+            self.active[self._loops] = 0
+            begun.append(self._loops)
+            self._bind(generator.target, generator.iter, inner, 0, None)
+        if isinstance(node, ast.DictComp):
+            value = self.value(node.value, inner)
+        else:
+            value = self.value(node.elt, inner)  # type: ignore[attr-defined]  # a comprehension
+        for loop in begun:
+            del self.active[loop]
+        regions = frozenset(region.now(self.active) for region in value.whole().regions)
+        return replace(value.whole(), regions=regions)
+
+    # --- calls ---------------------------------------------------------------------------------
+
+    def enter(
+        self, function: Function, args: list[Value], keywords: dict[str, Value], own: Value
+    ) -> Value:
+        """Run a function; what it may return."""
+        if len(self._stack) > MAX_DEPTH or function in self._stack:
+            return NOTHING
+        around = self._closures.get(id(function.node), self.globals)
+        env: Env = around.new_child({})
+        names = function.parameters
+        for name, default in _defaults(function.node):
+            env[name] = self._known(default, around)
+        for name, value in zip(names, args, strict=False):
+            env[name] = value
+        if function.node.args.vararg is not None:
+            rest = tuple(args[len(names) - len(function.node.args.kwonlyargs) :])
+            env[function.node.args.vararg.arg] = replace(join(rest).whole(), items=rest)
+        for name, value in keywords.items():
+            if name in names:
+                env[name] = value
+        for name in names:
+            if name not in env.maps[0]:
+                env[name] = NOTHING
+        first = function.node.args.args[:1]
+        if function.owner is not None and first and first[0].arg in ("self", "cls"):
+            env[first[0].arg] = own
+        module, self.module = self.module, function.module
+        self._stack.append(function)
+        self._returned.append([])
+        self._block(function.node.body, env)
+        returned = self._returned.pop()
+        self._stack.pop()
+        self.module = module
+        return join(returned)
+
+    def construct(self, name: str, args: list[Value], keywords: dict[str, Value]) -> Value:
+        """Make an object; the inside of a model or an optimiser is not looked at."""
+        given = join([*args, *keywords.values()]).whole()
+        if self.opaque(name):
+            if given.refs and any("Optimizer" in base for base in self._bases(name)):
+                return replace(given, classes=frozenset({name}))
+            return self.allocate(kind=name)
+        made = self.allocate(kind=name)
+        for function in self.functions.get("__init__", []):
+            if function.owner == name:
+                self.enter(function, args, keywords, made)
+                return made
+        # A dataclass or a tuple keeps what it was given.
+        return replace(given, refs=given.refs | made.refs, classes=made.classes)
+
+    def _bases(self, name: str) -> set[str]:
+        found: set[str] = set()
+        queue = [name]
+        while queue:
+            for base in self.classes.get(queue.pop(), []):
+                if base not in found:
+                    found.add(base)
+                    queue.append(base)
+        return found
+
+
+def _targets(node: ast.AST) -> list[ast.expr]:
+    if isinstance(node, ast.Assign):
+        return node.targets
+    return [node.target] if isinstance(node, ast.AnnAssign | ast.AugAssign) else []
+
+
+def _attributes_set(node: FunctionNode) -> set[str]:
+    return {
+        target.attr
+        for inner in ast.walk(node)
+        for target in _targets(inner)
+        if isinstance(target, ast.Attribute)
+    }
+
+
+def _assigned(body: list[ast.stmt]) -> set[str]:
+    """Names that statements assign."""
+    return {
+        node.id
+        for statement in body
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+
+
+def _defaults(node: FunctionNode) -> list[tuple[str, ast.expr]]:
+    arguments = node.args
+    names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
+    positional = list(zip(names[::-1], arguments.defaults[::-1], strict=False))
+    named = [
+        (a.arg, default)
+        for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        if default is not None
+    ]
+    return positional + named
+
+
+def _copied(heap: dict[int, Object]) -> dict[int, Object]:
+    return {number: thing.copy() for number, thing in heap.items()}
+
+
+def _merge(env: Env, other: dict[str, Value]) -> None:
+    """Join another branch into an environment."""
+    for name, value in other.items():
+        env[name] = env[name] | value if name in env.maps[0] else value
+
+
+def _merged(
+    heap: dict[int, Object],
+    other: dict[int, Object],
+    *,
+    replace_all: bool = False,
+    only_new: bool = False,
+) -> dict[int, Object]:
+    """Objects after two branches: of both, of the other alone, or of the first with new ones."""
+    result = dict(heap)
+    for number, thing in other.items():
+        if number not in result or replace_all:
+            result[number] = thing
+        elif not only_new:
+            result[number] = result[number].joined(thing)
+    return result

@@ -1,0 +1,224 @@
+"""What a value stands for, in the analysis of order: tokens, objects, and what was learnt.
+
+A region says which tokens: a split, and the slices taken of it, each with the turns of the loops
+that its bounds vary with. Two regions with the same turns of the same slice are the same tokens; a
+loop that has come to its end has taken all of its slices.
+"""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from auditor.inspect.config import UNKNOWN
+from auditor.inspect.values import Function, Place
+
+Turn = tuple[int, int]
+"""A loop, by the number of its entry, and its turn."""
+VALIDATION, TRAINING = "validation", "training"
+T = TypeVar("T")
+MAX_SET = 48
+"""Elements of a set that are kept; programs of this benchmark have a few."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One slice taken of tokens."""
+
+    place: Place
+    turns: frozenset[Turn]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Tokens of a split."""
+
+    split: str
+    links: tuple[Link, ...] = ()
+
+    def now(self, active: Mapping[int, int]) -> "Region":
+        """The same tokens when only these loops still run: what ended has swept its slices."""
+        links: list[Link] = []
+        swept = False
+        for link in self.links:
+            turns = frozenset(turn for turn in link.turns if turn[0] in active)
+            swept |= bool(link.turns) and not turns
+            if turns or not swept:
+                links.append(Link(link.place, turns))
+        return Region(self.split, tuple(links))
+
+    def sliced(self, place: Place, turns: frozenset[Turn]) -> "Region":
+        """A part of these tokens."""
+        return Region(self.split, (*self.links, Link(place, turns))[:MAX_SET])
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """Something took tokens in."""
+
+    kind: str
+    """`step` of an optimiser, `table` written at an index made of tokens, or `data` of a file."""
+    place: Place
+    region: Region
+    born: frozenset[int] = frozenset()
+    """Loops that ran then."""
+    doubts: frozenset[str] = frozenset()
+    """Settings on which it hangs that could not be decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Tokens met something that had learnt, or not yet learnt, from them."""
+
+    place: Place
+    learnt: Learnt | None
+    """What had taken the same tokens in before; None for a use of something that had not."""
+    sure: bool = True
+    doubts: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What an expression may be.
+
+    Tokens that met a model or a table make a result: what both were is kept apart from then on, so
+    that sums of results are not taken for tokens.
+    """
+
+    regions: frozenset[Region] = frozenset()
+    """Tokens."""
+    through: frozenset[Region] = frozenset()
+    """Tokens that it is a result of."""
+    turns: frozenset[Turn] = frozenset()
+    """Loops that it varies with."""
+    refs: frozenset[int] = frozenset()
+    """Objects that it is, or is a part of."""
+    deps: frozenset[int] = frozenset()
+    """Objects that it was computed with."""
+    marks: frozenset[Learnt] = frozenset()
+    """What it took in itself."""
+    settled: frozenset[Learnt] = frozenset()
+    """What had been taken in by that which it is a result of."""
+    charges: frozenset[Charge] = frozenset()
+    chosen: frozenset[Place] = frozenset()
+    """Where the smaller of two losses was taken."""
+    loss: bool = False
+    functions: frozenset[Function] = frozenset()
+    classes: frozenset[str] = frozenset()
+    items: tuple["Value", ...] = ()
+    constant: Any = field(default=UNKNOWN, compare=False)
+
+    def __or__(self, other: "Value") -> "Value":
+        """Either of two."""
+        if other is NOTHING or self is other:
+            return (
+                self
+                if self.constant is UNKNOWN or self is other
+                else replace(self, constant=UNKNOWN)
+            )
+        same = len(self.items) == len(other.items)
+        equal = self.constant is not UNKNOWN and _equal(self.constant, other.constant)
+        return Value(
+            regions=cut(self.regions | other.regions),
+            through=cut(self.through | other.through),
+            settled=cut(self.settled | other.settled),
+            turns=cut(self.turns | other.turns),
+            refs=cut(self.refs | other.refs),
+            deps=cut(self.deps | other.deps),
+            marks=cut(self.marks | other.marks),
+            charges=cut(self.charges | other.charges),
+            chosen=self.chosen | other.chosen,
+            loss=self.loss or other.loss,
+            functions=self.functions | other.functions,
+            classes=self.classes | other.classes,
+            items=tuple(a | b for a, b in zip(self.items, other.items, strict=True))
+            if same
+            else (),
+            constant=self.constant if equal else UNKNOWN,
+        )
+
+    def whole(self) -> "Value":
+        """With all its items in one, and no longer a known constant."""
+        if not self.items and self.constant is UNKNOWN:
+            return self
+        return replace(join(self.items) | self, items=(), constant=UNKNOWN)
+
+    def number(self) -> "Value":
+        """What a size or a count keeps."""
+        return Value(turns=self.turns) if self.turns else NOTHING
+
+
+def advanced(turns: frozenset[Turn], loop: int, turn: int) -> frozenset[Turn]:
+    """The same in another turn of a loop."""
+    return frozenset(one for one in turns if one[0] != loop) | {(loop, turn)}
+
+
+def cut(values: frozenset[T]) -> frozenset[T]:
+    """Keep a set bounded."""
+    return values if len(values) <= MAX_SET else frozenset(list(values)[:MAX_SET])
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
+
+
+NOTHING = Value()
+
+
+def join(values: Iterable[Value]) -> Value:
+    """Any of several."""
+    result: Value | None = None
+    for value in values:
+        result = value if result is None else result | value
+    return result or NOTHING
+
+
+@dataclass(slots=True)
+class Object:
+    """A model, a table or a plain object, with what it has learnt."""
+
+    marks: frozenset[Learnt] = frozenset()
+    pending: frozenset[Learnt] = frozenset()
+    """Gradients that no step has taken yet."""
+    attributes: dict[str, Value] = field(default_factory=dict)
+
+    def copy(self) -> "Object":
+        """The same, to be changed apart."""
+        return Object(self.marks, self.pending, dict(self.attributes))
+
+    def joined(self, other: "Object") -> "Object":
+        """Either of two."""
+        attributes = dict(self.attributes)
+        for name, value in other.attributes.items():
+            attributes[name] = attributes[name] | value if name in attributes else value
+        return Object(self.marks | other.marks, self.pending | other.pending, attributes)
+
+
+def overlap(
+    learnt: Learnt,
+    use: Region,
+    active: Mapping[int, int],
+    open_ended: AbstractSet[int] = frozenset(),
+) -> bool | None:
+    """Whether the tokens used are among those learnt: True when sure, None when perhaps."""
+    if learnt.region.split != use.split:
+        return False
+    taken, used = learnt.region.now(active), use.now(active)
+    varies = {loop for link in used.links for loop, _ in link.turns}
+    follows = {loop for link in taken.links for loop, _ in link.turns}
+    # Learnt in the very loop that scores, from tokens that do not follow its turn: which ones?
+    unknown = learnt.born & set(active) & (varies | open_ended) - follows
+    for a, b in zip(taken.links, used.links, strict=False):
+        if a == b:
+            continue
+        loops = {loop for loop, _ in a.turns} & {loop for loop, _ in b.turns}
+        if any(_of(a, loop).isdisjoint(_of(b, loop)) for loop in loops):
+            return False
+        if a.place == b.place and (a.turns <= b.turns or b.turns <= a.turns):
+            break
+        return None
+    return None if unknown else True
+
+
+def _of(link: Link, loop: int) -> set[int]:
+    return {turn for one, turn in link.turns if one == loop}

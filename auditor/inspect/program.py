@@ -1,0 +1,115 @@
+"""The program of a submission as every analysis needs it: sources, configuration, logs."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from auditor.errors import CannotMeasure
+from auditor.evidence import RunLog
+from auditor.inspect.claims import read_claims
+from auditor.inspect.config import Config, Launch, configuration, read_launch
+from auditor.inspect.logs import read_logs
+from auditor.inspect.source import Module, read_sources
+from auditor.inspect.units import Guard
+from auditor.submission import Submission
+
+NEAR_BPB = 0.02
+"""Seeds of one claim lie closer together; an ablation of such a mechanism does not."""
+MAX_PRINTED = 80
+MIN_PRINTED = 8
+"""Shorter texts stand in any log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Parsed sources with the configuration that they ran under."""
+
+    submission: Submission
+    modules: tuple[Module, ...]
+    unread: tuple[str, ...]
+    launch: Launch
+    config: Config
+    logs: tuple[RunLog, ...]
+    claimed: tuple[RunLog, ...]
+    """Logs that end near the claimed score; an ablation shows nothing of the claimed run."""
+    lines: "LogLines"
+
+
+def read_program(submission: Submission) -> Program:
+    """Parse what the entry point brings in; CannotMeasure says why there is nothing."""
+    sources = read_sources(submission)
+    if not sources.modules:
+        raise CannotMeasure("; ".join(sources.unread))
+    launch = read_launch(submission)
+    logs = read_logs(submission).logs
+    return Program(
+        submission=submission,
+        modules=sources.modules,
+        unread=sources.unread,
+        launch=launch,
+        config=configuration(sources.modules, launch),
+        logs=logs,
+        claimed=_claimed(submission, logs),
+        lines=LogLines(submission, logs),
+    )
+
+
+class LogLines:
+    """Finds the log line that only a guarded branch prints."""
+
+    def __init__(self, submission: Submission, logs: tuple[RunLog, ...]) -> None:
+        """Index the lines of the logs by how they begin."""
+        self._lines: dict[str, str] = {}
+        for log in logs:
+            for number, line in enumerate(submission.files[log.file].text.splitlines(), 1):
+                text = line.strip()[:MAX_PRINTED]
+                if len(text) >= MIN_PRINTED:
+                    self._lines.setdefault(text, f"{log.file}:{number}")
+        self._beginnings = {text[:MIN_PRINTED] for text in self._lines}
+        self._known: dict[int, str | None] = {}
+
+    def shows(self, guard: Guard) -> str | None:
+        """Where a log shows that the branch ran."""
+        if id(guard) not in self._known:
+            self._known[id(guard)] = next(
+                filter(None, map(self._where, _prints(guard.branch))), None
+            )
+        return self._known[id(guard)]
+
+    def _where(self, text: str) -> str | None:
+        if text[:MIN_PRINTED] not in self._beginnings:
+            return None
+        text = text[:MAX_PRINTED]
+        return next((place for line, place in self._lines.items() if line.startswith(text)), None)
+
+
+def _prints(branch: tuple[ast.stmt, ...]) -> Iterator[str]:
+    """Beginnings of what a block prints."""
+    for statement in branch:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Call) and node.args:
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                if name in ("print", "log", "log0", "logger", "info", "print0", "write"):
+                    text = _beginning(node.args[0])
+                    if len(text) >= MIN_PRINTED:
+                        yield text
+
+
+def _beginning(node: ast.expr) -> str:
+    """The constant beginning of a text."""
+    if isinstance(node, ast.JoinedStr) and node.values:
+        return _beginning(node.values[0]) if isinstance(node.values[0], ast.Constant) else ""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value.strip().split("\n")[0]
+    return ""
+
+
+def _claimed(submission: Submission, logs: tuple[RunLog, ...]) -> tuple[RunLog, ...]:
+    """Logs that end near the claimed score; an ablation shows nothing of the claimed run."""
+    try:
+        claimed = read_claims(submission).val_bpb
+    except CannotMeasure:
+        claimed = None
+    if claimed is None:
+        return logs
+    return tuple(log for log in logs if log.final and abs(log.final.val_bpb - claimed) < NEAR_BPB)

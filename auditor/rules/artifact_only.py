@@ -1,0 +1,65 @@
+"""The score follows from the artifact: code and compressed model, and nothing else.
+
+**Motive.** A table of counts that was filled from training data, and is handed to the evaluation
+in the memory of the process, may weigh gigabytes; a decoder that has the artifact of 16 MB does
+not have it. The challenge asks for a self-contained artifact without training data at evaluation,
+unless its bytes are paid for.
+
+**How it is judged.** By the source (strength `source`): the program is followed in its order, and a
+table that is written at keys made of training tokens, and comes into the claimed score without
+having gone through a file or a buffer of serialised bytes, fails the rule, with the line that fills
+it. Weights are not tables: every record scores a model in the process that trained it, or reads it
+back from its own artifact.
+
+**How it can be wrong.** What a file holds is taken to be paid for; whether the file is counted is
+the business of artifact-size. State in compiled code is not seen. A table in an object that the
+program reaches only by a computed name is not seen either.
+"""
+
+from auditor.evidence import Evidence, LearningOrder
+from auditor.rulesets import Ruleset
+from auditor.verdict import (
+    Finding,
+    Judgement,
+    Location,
+    Rule,
+    Strength,
+    failed,
+    inconclusive,
+    passed,
+)
+
+
+def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
+    """FAIL when a table of training tokens reaches the score in memory."""
+    order = evidence.get(LearningOrder)
+    if order is None:
+        return inconclusive(evidence.why_not(LearningOrder))
+    findings = [
+        Finding(
+            f"line {table.line} fills a table at keys made of training tokens ({table.text}), and "
+            f"the score that line {table.report_line} prints reads it without a file between",
+            Location(file=table.file, line=table.line, text=table.text),
+            {"report_line": table.report_line},
+        )
+        for table in order.tables
+    ]
+    doubts = [doubt for table in order.tables for doubt in table.doubts]
+    if findings and order.headline is not None and not doubts:
+        return failed(Strength.SOURCE, findings, f"read in the source; {order.headline}")
+    if findings:
+        why = doubts[0] if doubts else "which print states the claimed score is a guess"
+        return inconclusive(f"{why} does not follow from what was read", findings)
+    if order.unread:
+        return inconclusive(f"not everything could be read: {'; '.join(order.unread)}")
+    return passed(Strength.SOURCE, "no table of training tokens comes into the score, as read")
+
+
+RULE = Rule(
+    id="artifact-only",
+    title="The score follows from the artifact alone",
+    authority="official",
+    needs=(LearningOrder,),
+    check=check,
+    documentation=__doc__ or "",
+)

@@ -1,0 +1,70 @@
+"""The artifact does not depend on validation data.
+
+**Motive.** A model that was trained on, or calibrated with, validation tokens before it was written
+has them in its weights; charging for them afterwards measures memory. "You can't cheat by training
+on the validation set before you evaluate", says the challenge; organisers closed records that
+adapted before quantisation, calibrated quantisation on validation text, or stored it.
+
+**How it is judged.** By the source (strength `source`): the program is followed in its order, and
+what an optimiser, a table or a calibration took from validation tokens, and what is then serialised
+before the claimed score is printed, fails the rule, with both lines.
+
+**How it can be wrong.** A copy of the adapted model that is saved for later use, while the score is
+that of another, is found as well; such a file would have to be written before the score. What is
+chosen by a person who has seen validation scores is not visible in a program.
+"""
+
+from auditor.evidence import Evidence, LearningOrder, SavedLearning
+from auditor.rulesets import Ruleset
+from auditor.verdict import (
+    Finding,
+    Judgement,
+    Location,
+    Rule,
+    Strength,
+    failed,
+    inconclusive,
+    passed,
+)
+
+
+def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
+    """FAIL when what was learnt from validation tokens is written into the artifact."""
+    order = evidence.get(LearningOrder)
+    if order is None:
+        return inconclusive(evidence.why_not(LearningOrder))
+    certain = [saved for saved in order.saved if not saved.doubts]
+    if certain and order.headline is not None:
+        found = [_finding(saved) for saved in certain]
+        return failed(Strength.SOURCE, found, f"read in the source; {order.headline}")
+    if order.saved:
+        doubts = [doubt for saved in order.saved for doubt in saved.doubts]
+        why = doubts[0] if doubts else "which print states the claimed score is a guess"
+        return inconclusive(
+            f"{why} does not follow from what was read", [_finding(saved) for saved in order.saved]
+        )
+    if order.unread:
+        return inconclusive(f"not everything could be read: {'; '.join(order.unread)}")
+    return passed(
+        Strength.SOURCE,
+        "nothing learnt from validation tokens is written before the score, as read",
+    )
+
+
+def _finding(saved: SavedLearning) -> Finding:
+    return Finding(
+        f"line {saved.line} learns from validation tokens ({saved.text}), and line "
+        f"{saved.saved_line} writes what was learnt ({saved.saved_text})",
+        Location(file=saved.file, line=saved.line, text=saved.text),
+        {"saved_file": saved.saved_file, "saved_line": saved.saved_line},
+    )
+
+
+RULE = Rule(
+    id="validation-independence",
+    title="The artifact does not depend on validation data",
+    authority="official",
+    needs=(LearningOrder,),
+    check=check,
+    documentation=__doc__ or "",
+)
