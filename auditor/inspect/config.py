@@ -1,4 +1,7 @@
-"""The effective configuration: defaults in the source, overridden by the run lines of the README.
+"""The effective configuration of a run.
+
+Defaults in the source, overridden by the run lines of the README, overridden by the settings that a
+log of the run prints.
 
 Expressions are evaluated in three values. `UNKNOWN` is what depends on data, on the machine, or on
 more Python than is understood here; nothing is executed. A run by `torchrun` defines its own
@@ -35,6 +38,10 @@ _RUN = re.compile(r"\b(?:torchrun|python3?|accelerate)\b[^\n]{0,600}?\b\w+\.py\b
 _ASSIGNMENT = re.compile(r"(?<![\w.-])([A-Z][A-Z0-9_]{1,60})=(\"[^\"\n]*\"|'[^'\n]*'|[^\s\\`\"']*)")
 _FLAG = re.compile(r"--([\w-]{1,60})(?:[= ]([^\s-][^\s]*))?")
 _WORLD = re.compile(r"^\s*world_size\s?[:=]\s?(\d{1,4})\b", re.MULTILINE)
+_SETTING = re.compile(r"^[ \t]{0,8}([a-z][a-z0-9_]{2,60}): ([^\s:=][^\n:=]{0,200})$", re.MULTILINE)
+MAX_HEADER_CHARACTERS = 1_000_000
+MIN_SETTINGS = 12
+"""A run that prints its settings prints dozens; fewer such lines are something else."""
 _OF_THE_LAUNCHER = {"WORLD_SIZE", "RANK", "LOCAL_RANK"}
 """Their defaults in the source say nothing: torchrun sets them in every scored run."""
 _PROCESSES = re.compile(r"--nproc[_-]per[_-]node[= ](\d{1,4})")
@@ -81,6 +88,8 @@ class Launch:
     flags: Mapping[str, str]
     lines: int
     """Run lines that were found."""
+    logged: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that every log prints with the same value."""
 
 
 def read_launch(submission: Submission) -> Launch:
@@ -89,6 +98,7 @@ def read_launch(submission: Submission) -> Launch:
     A name set to two values, or by fewer than half of the lines, is left out.
     """
     environment: dict[str, set[str]] = {}
+    logged: list[dict[str, Any]] = []
     named: Counter[str] = Counter()
     flags: dict[str, set[str]] = {}
     lines = 0
@@ -109,6 +119,7 @@ def read_launch(submission: Submission) -> Launch:
                     environment.setdefault("WORLD_SIZE", set()).add(processes[1])
         elif is_log_name(path):
             environment.setdefault("WORLD_SIZE", set()).update(_WORLD.findall(file.text))
+            logged += filter(None, [_settings(file.text)])
     # One line of several may be for something else, such as scoring a shipped model again.
     known = {
         name: next(iter(values))
@@ -117,7 +128,35 @@ def read_launch(submission: Submission) -> Launch:
     }
     if "WORLD_SIZE" in known:
         known |= {"RANK": "0", "LOCAL_RANK": "0"}
-    return Launch(known, {k: next(iter(v)) for k, v in flags.items() if len(v) == 1}, lines)
+    once = {name: next(iter(values)) for name, values in flags.items() if len(values) == 1}
+    return Launch(known, once, lines, _agreed(logged))
+
+
+def _settings(text: str) -> dict[str, Any]:
+    """The block of settings that a run prints when it starts; empty where it prints none."""
+    settings = {
+        name: _literal(value) for name, value in _SETTING.findall(text[:MAX_HEADER_CHARACTERS])
+    }
+    return settings if len(settings) >= MIN_SETTINGS else {}
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def _agreed(logged: list[dict[str, Any]]) -> dict[str, Any]:
+    """Settings that all logs give, with one value."""
+    if not logged:
+        return {}
+    first = logged[0]
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in other and other[name] == value for other in logged)
+    }
 
 
 @dataclass(slots=True)
@@ -153,6 +192,8 @@ class Config:
             known = local if node.id in local else self.names
             return self._named(known.get(node.id), local)
         if isinstance(node, ast.Attribute):
+            if node.attr in self.names and node.attr in self.launch.logged:
+                return self.launch.logged[node.attr]
             return self._named(self.names.get(node.attr), local)
         if isinstance(node, ast.BoolOp):
             return self._logic(node, local)

@@ -1,7 +1,8 @@
 """The program of a submission as every analysis needs it: sources, configuration, logs."""
 
 import ast
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from auditor.errors import CannotMeasure
@@ -10,7 +11,7 @@ from auditor.inspect.claims import read_claims
 from auditor.inspect.config import Config, Launch, configuration, read_launch
 from auditor.inspect.logs import read_logs
 from auditor.inspect.source import Module, read_sources
-from auditor.inspect.units import Guard
+from auditor.inspect.units import FunctionNode, Guard
 from auditor.submission import Submission
 
 NEAR_BPB = 0.02
@@ -18,6 +19,8 @@ NEAR_BPB = 0.02
 MAX_PRINTED = 80
 MIN_PRINTED = 8
 """Shorter texts stand in any log."""
+MAX_CALLS = 2
+"""Functions followed from a branch to what they print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +53,27 @@ def read_program(submission: Submission) -> Program:
         config=configuration(sources.modules, launch),
         logs=logs,
         claimed=_claimed(submission, logs),
-        lines=LogLines(submission, logs),
+        lines=LogLines(submission, logs, sources.modules),
     )
 
 
 class LogLines:
     """Finds the log line that only a guarded branch prints."""
 
-    def __init__(self, submission: Submission, logs: tuple[RunLog, ...]) -> None:
+    def __init__(
+        self,
+        submission: Submission,
+        logs: tuple[RunLog, ...],
+        modules: tuple[Module, ...] = (),
+    ) -> None:
         """Index the lines of the logs by how they begin."""
+        self._mentions: Counter[str] = Counter()
+        self._functions: dict[str, list[FunctionNode]] = {}
+        for module in modules:
+            for node in module.nodes:
+                if isinstance(node, FunctionNode):
+                    self._functions.setdefault(node.name, []).append(node)
+            self._mentions.update(_mentioned(module.nodes))
         self._lines: dict[str, str] = {}
         for log in logs:
             for number, line in enumerate(submission.files[log.file].text.splitlines(), 1):
@@ -66,15 +81,27 @@ class LogLines:
                 if len(text) >= MIN_PRINTED:
                     self._lines.setdefault(text, f"{log.file}:{number}")
         self._beginnings = {text[:MIN_PRINTED] for text in self._lines}
-        self._known: dict[int, str | None] = {}
+        self._known: dict[tuple[int, bool], str | None] = {}
 
     def shows(self, guard: Guard) -> str | None:
         """Where a log shows that the branch ran."""
-        if id(guard) not in self._known:
-            self._known[id(guard)] = next(
-                filter(None, map(self._where, _prints(guard.branch))), None
+        # A node of the tree lives as long as this; a guard is made anew for each question.
+        key = id(guard.test), guard.wanted
+        if key not in self._known:
+            self._known[key] = next(
+                filter(None, map(self._where, self._prints(guard.branch))), None
             )
-        return self._known[id(guard)]
+        return self._known[key]
+
+    def _prints(self, branch: tuple[ast.stmt, ...], depth: int = 0) -> Iterator[str]:
+        """Beginnings of what a block prints, and a function that is called nowhere else."""
+        nodes = [node for statement in branch for node in ast.walk(statement)]
+        yield from _prints(nodes)
+        if depth < MAX_CALLS:
+            for name, times in Counter(_mentioned(nodes)).items():
+                functions = self._functions.get(name, [])
+                if len(functions) == 1 and self._mentions[name] == times:
+                    yield from self._prints(tuple(functions[0].body), depth + 1)
 
     def _where(self, text: str) -> str | None:
         if text[:MIN_PRINTED] not in self._beginnings:
@@ -83,16 +110,23 @@ class LogLines:
         return next((place for line, place in self._lines.items() if line.startswith(text)), None)
 
 
-def _prints(branch: tuple[ast.stmt, ...]) -> Iterator[str]:
-    """Beginnings of what a block prints."""
-    for statement in branch:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Call) and node.args:
-                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                if name in ("print", "log", "log0", "logger", "info", "print0", "write"):
-                    text = _beginning(node.args[0])
-                    if len(text) >= MIN_PRINTED:
-                        yield text
+def _mentioned(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+
+
+def _prints(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Beginnings of what these calls print."""
+    for node in nodes:
+        if isinstance(node, ast.Call) and node.args:
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name in ("print", "log", "log0", "logger", "info", "print0", "write"):
+                text = _beginning(node.args[0])
+                if len(text) >= MIN_PRINTED:
+                    yield text
 
 
 def _beginning(node: ast.expr) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from auditor.inspect.config import UNKNOWN, Config
-from auditor.inspect.order.operations import Env, Locals, Operations
+from auditor.inspect.order.operations import Env, Locals, Operations, tokens_named
 from auditor.inspect.order.values import NOTHING, Object, Value, advanced, cut, join
 from auditor.inspect.source import Module, functions
 from auditor.inspect.taint import TooLong
@@ -42,7 +42,6 @@ class Machine(Operations):
         self._modules = modules
         self._shown = shown
         self._class_level = {}
-        self._closures: dict[int, Env] = {}
         self._stack: list[Function] = []
         self._loops = 0
         self._assigned: dict[int, set[str]] = {}
@@ -102,7 +101,7 @@ class Machine(Operations):
                 left = self._block(node.body, env)
                 return self._block(node.orelse, env) or self._block(node.finalbody, env) or left
             case ast.FunctionDef() | ast.AsyncFunctionDef():
-                self._closures[id(node)] = env
+                self.closures[id(node)] = env
                 env.pop(node.name, None)
             case ast.ClassDef():
                 self._class(node, env)
@@ -135,7 +134,10 @@ class Machine(Operations):
     def _assign(self, target: ast.expr, value: Value, env: Env) -> None:
         match target:
             case ast.Name():
-                env[target.id] = value
+                # What a loader returns may have lost where it came from; its name has not.
+                plain = value.whole()
+                known = plain.number() != plain or value.constant is not UNKNOWN
+                env[target.id] = value if known else value | tokens_named(target.id)
             case ast.Starred():
                 self._assign(target.value, value, env)
             case ast.Tuple() | ast.List():
@@ -159,6 +161,7 @@ class Machine(Operations):
             left = env.get(node.target.id, NOTHING)
             value = self.used(node.lineno, left, right)
             env[node.target.id] = replace(value, refs=value.refs | left.refs, constant=UNKNOWN)
+            self.put(node.target.id, value)
             if left.refs:  # `delta -= rate * gradient` is a step
                 for ref in left.refs:
                     self.heap[ref].marks = cut(self.heap[ref].marks | right.marks)
@@ -342,7 +345,7 @@ class Machine(Operations):
         """Run a function; what it may return."""
         if len(self._stack) > MAX_DEPTH or function in self._stack:
             return NOTHING
-        around = self._closures.get(id(function.node), self.globals)
+        around = self.closures.get(id(function.node), self.globals)
         env: Env = around.new_child({})
         names = function.parameters
         for name, default in _defaults(function.node):
@@ -364,8 +367,10 @@ class Machine(Operations):
         module, self.module = self.module, function.module
         self._stack.append(function)
         self._returned.append([])
+        self.changed.append({})
         self._block(function.node.body, env)
         returned = self._returned.pop()
+        self.left = self.changed.pop()
         self._stack.pop()
         self.module = module
         return join(returned)

@@ -50,6 +50,7 @@ RANDOM = frozenset(
 """Other in every turn of every loop."""
 MANY = 8
 """Arguments that `*values` of unknown length may stand for."""
+HISTOGRAMS = frozenset({"bincount", "Counter", "histc"})
 MINIMA = frozenset({"minimum", "fmin", "min"})
 PRINTERS = frozenset(
     {"print", "log", "log0", "log_fn", "logger", "info", "print0", "write", "printf"}
@@ -131,6 +132,13 @@ class Operations(ABC):
         self.saved = NOTHING
         self.reports: list[Report] = []
         self.serialised: list[Saved] = []
+        self.changed: list[dict[str, Value]] = [{}]
+        """What was put into a name in place, of every function that runs."""
+        self.left: dict[str, Value] = {}
+        """The same of the function that ended last."""
+        self.closures: dict[int, Env] = {}
+        """Where a function of a function was defined, by the identity of its node."""
+        self._lambdas: dict[int, Function] = {}
         self.moving: set[str] = set()
         """Attributes that count something up."""
         self.clock = 0
@@ -193,7 +201,7 @@ class Operations(ABC):
                 env[node.target.id] = value
                 return value
             case ast.Lambda():
-                return NOTHING
+                return Value(functions=frozenset({self._lambda(node, env)}))
             case ast.JoinedStr():
                 return self._text(node, env)
         parts = [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
@@ -205,6 +213,18 @@ class Operations(ABC):
             for part in node.values
         ]
         return join(values).whole()
+
+    def _lambda(self, node: ast.Lambda, env: Env) -> Function:
+        """A function without a name, as one that returns its expression."""
+        if id(node) not in self._lambdas:
+            body: list[ast.stmt] = [ast.copy_location(ast.Return(node.body), node)]
+            made = ast.FunctionDef("<lambda>", node.args, body, [])
+            module = self.module
+            assert module is not None
+            self._lambdas[id(node)] = Function(module, ast.copy_location(made, node), None, set())
+        function = self._lambdas[id(node)]
+        self.closures[id(function.node)] = env
+        return function
 
     def _name(self, name: str, env: Env) -> Value:
         known = env.get(name)
@@ -339,24 +359,28 @@ class Operations(ABC):
         if isinstance(node.func, ast.Name):
             known = env.get(name)
             if known is not None and known.functions:
-                return join(self.enter(f, args, keywords, NOTHING) for f in known.functions)
+                functions = _in_order(known.functions)
+                return join(self._run(one, node, args, keywords, NOTHING, env) for one in functions)
             if known is not None and known.refs:
                 value = self.used(node.lineno, known, *args, *keywords.values())
                 return replace(value, loss=sum(bool(a.regions) for a in args) > 1)
             if name in self.classes:
                 return self.construct(name, args, keywords)
             plain = [one for one in self.functions.get(name, []) if one.owner is None]
-            return (
-                self.enter(plain[-1], args, keywords, NOTHING) if plain and known is None else None
-            )
+            if not plain or known is not None:
+                return None
+            return self._run(plain[-1], node, args, keywords, NOTHING, env)
         if not isinstance(node.func, ast.Attribute):
-            return None
+            functions = _in_order(self.value(node.func, env).functions)
+            if not functions:
+                return None
+            return join(self._run(one, node, args, keywords, NOTHING, env) for one in functions)
         methods = [one for one in self.functions.get(name, []) if one.owner is not None]
         own = [one for one in methods if one.owner in on.classes]
         if not own and not on.refs and not on.regions:
             plain = [one for one in self.functions.get(name, []) if one.owner is None]
             if plain and isinstance(node.func.value, ast.Name):
-                return self.enter(plain[-1], args, keywords, NOTHING)
+                return self._run(plain[-1], node, args, keywords, NOTHING, env)
             if name in self.classes:
                 return self.construct(name, args, keywords)
             own = methods if len(methods) == 1 and not self.opaque(methods[0].owner) else []
@@ -367,7 +391,27 @@ class Operations(ABC):
         ]
         if not own or (name in ("step", "backward", "state_dict") and self.opaque(own[0].owner)):
             return None
-        return join(self.enter(one, args, keywords, on.whole()) for one in own)
+        return join(self._run(one, node, args, keywords, on.whole(), env) for one in own)
+
+    def _run(
+        self,
+        function: Function,
+        node: ast.Call,
+        args: list[Value],
+        keywords: dict[str, Value],
+        own: Value,
+        env: Env,
+    ) -> Value:
+        """Run a function, and take back what it put into its arguments."""
+        result = self.enter(function, args, keywords, own)
+        left, self.left = self.left, {}
+        if left and not any(isinstance(argument, ast.Starred) for argument in node.args):
+            given = dict(zip(function.parameters, node.args, strict=False))
+            given.update({one.arg: one.value for one in node.keywords if one.arg})
+            for name, value in left.items():
+                if name in given:
+                    self.mutate(given[name], value, env)
+        return result
 
     def _library(
         self,
@@ -390,9 +434,13 @@ class Operations(ABC):
                 marks=frozenset(self._learnt("step", node.lineno, given.regions | given.through))
             )
         if name == "step" and (on.refs or given.refs or given.functions):
-            for function in given.functions:
+            for function in _in_order(given.functions):
                 self.enter(function, [], {}, NOTHING)
             self._commit(on.refs | given.refs)
+            return NOTHING
+        if name == "zero_grad":
+            for ref in on.refs:
+                self.heap[ref].pending = frozenset()
             return NOTHING
         if name == "load_state_dict":
             for ref in on.refs:
@@ -421,6 +469,8 @@ class Operations(ABC):
             return self._serialise(node, on | given)
         if name in READERS and not given.regions:
             return Value(marks=given.marks | (self.saved.marks if not given.marks else frozenset()))
+        if name in HISTOGRAMS and given.regions:
+            return Value(marks=frozenset(self._learnt("table", node.lineno, given.regions)))
         if name in MINIMA or name == "where":
             return self._smaller(node, name, [on, *args])
         return self._write(node, name, on, args, given, env)
@@ -478,6 +528,7 @@ class Operations(ABC):
             for ref in old.refs:
                 self.heap[ref].marks = cut(self.heap[ref].marks | value.marks)
             env[node.id] = (old | value).whole()
+            self.put(node.id, value)
         elif isinstance(node, ast.Attribute):
             for ref in self.value(node.value, env).whole().refs:
                 old = self.heap[ref].attributes.get(node.attr, NOTHING)
@@ -486,6 +537,11 @@ class Operations(ABC):
                     self.heap[ref].marks = cut(self.heap[ref].marks | value.marks)
         elif isinstance(node, ast.Subscript):
             self.mutate(node.value, value, env)
+
+    def put(self, name: str, value: Value) -> None:
+        """Note that a value went into what a name holds, which a caller may hold too."""
+        kept = replace(value, refs=frozenset(), functions=frozenset(), items=())
+        self.changed[-1][name] = self.changed[-1].get(name, NOTHING) | kept
 
     def opaque_object(self, ref: int) -> bool:
         """Whether an object is a library's."""
@@ -515,8 +571,9 @@ class Operations(ABC):
 
     def _serialise(self, node: ast.Call, value: Value) -> Value:
         self.clock += 1
-        data = self._learnt("data", node.lineno, value.regions | value.through)
-        marks = self._marks(value) | value.settled | frozenset(data)
+        if value.charges:  # losses and counts of them, for a report
+            return NOTHING
+        marks = self._marks(value) | frozenset(self._learnt("data", node.lineno, value.regions))
         # What is written is paid for, whatever text of training it was made from.
         paid = frozenset(mark for mark in marks if mark.region.split == VALIDATION)
         kept = Value(marks=cut(paid))
@@ -630,6 +687,16 @@ def _constant(node: ast.Constant) -> Value:
         if found:
             regions = frozenset({Region(VALIDATION if found[1] == "val" else TRAINING)})
     return Value(regions=regions, constant=node.value)
+
+
+def _in_order(functions: frozenset[Function]) -> list[Function]:
+    """As they stand in the source, so that two analyses go the same way."""
+    return sorted(functions, key=lambda function: (function.module.path, function.node.lineno))
+
+
+def tokens_named(name: str) -> Value:
+    """Tokens that a name speaks of."""
+    return _named(name) if "tok" in name else NOTHING
 
 
 def _named(name: str) -> Value:

@@ -155,7 +155,7 @@ def advanced(turns: frozenset[Turn], loop: int, turn: int) -> frozenset[Turn]:
 
 def cut(values: frozenset[T]) -> frozenset[T]:
     """Keep a set bounded."""
-    return values if len(values) <= MAX_SET else frozenset(list(values)[:MAX_SET])
+    return values if len(values) <= MAX_SET else frozenset(sorted(values, key=repr)[:MAX_SET])
 
 
 def _equal(one: Any, other: Any) -> bool:

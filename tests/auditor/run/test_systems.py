@@ -95,7 +95,7 @@ def test_charging_the_end_twice_with_nothing_learnt_in_between_fails_nobody():
     ],
 )
 def test_a_script_that_gives_no_score_fails_nothing(twin, said):
-    verdict = run(twin, seconds=8)
+    verdict = run(twin, seconds=8 if twin == "hangs" else 60)
     assert verdict.trouble is not None
     assert verdict.trouble.startswith("train_gpt.py: ")
     assert said in verdict.trouble
