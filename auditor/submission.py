@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 import subprocess
 import tarfile
@@ -27,6 +28,7 @@ MAX_FILES = 2_000
 MAX_FILE_BYTES = 64 * 2**20
 """A larger file cannot belong to a 16 MB artifact; it is refused by name, not skipped."""
 MAX_TOTAL_BYTES = 256 * 2**20
+_STARTED = re.compile(r"\b(?:torchrun|python3?)\b[^\n]{0,300}?([\w./-]{1,100}\.py)\b")
 SKIPPED_FOLDERS = {".git", "__pycache__"}
 GIT_SECONDS = 60
 
@@ -125,13 +127,32 @@ class Submission:
 
     @property
     def entry(self) -> str | None:
-        """The training script: train_gpt.py, or the only Python file at the top."""
+        """The training script.
+
+        train_gpt.py; else the only Python file at the top, the only one there whose name begins
+        with `train`, the only one that a run line of the README starts, or the only train_gpt.py
+        further down. None where that leaves a choice.
+        """
         if "train_gpt.py" in self.files:
             return "train_gpt.py"
         if "train_gpt.py" in self.unread:
             return None
         top = [path for path in self.files if path.endswith(".py") and "/" not in path]
-        return top[0] if len(top) == 1 else None
+        started = self._started()
+        for fitting in (
+            top,
+            [path for path in top if path.startswith("train")],
+            [path for path in top if path in started],
+            [path for path in self.files if path.endswith("/train_gpt.py")],
+        ):
+            if len(fitting) == 1:
+                return fitting[0]
+        return None
+
+    def _started(self) -> set[str]:
+        """File names that the run lines of the README start."""
+        text = next((f.text for p, f in self.files.items() if p.lower() == "readme.md"), "")
+        return {found.rsplit("/", 1)[-1] for found in _STARTED.findall(text[:400_000])}
 
     def json_object(self, path: str) -> dict[str, object]:
         """A JSON file of the submission; SubmissionError when it is not one object."""

@@ -139,6 +139,8 @@ class Operations(ABC):
         self.closures: dict[int, Env] = {}
         """Where a function of a function was defined, by the identity of its node."""
         self._lambdas: dict[int, Function] = {}
+        self._slices: dict[tuple[object, ...], tuple[Place, tuple[Value, ...]]] = {}
+        """Values are kept, or another could get the identity of one that is gone."""
         self.moving: set[str] = set()
         """Attributes that count something up."""
         self.clock = 0
@@ -266,17 +268,25 @@ class Operations(ABC):
         number = index.constant
         if isinstance(number, int) and -len(base.items) <= number < len(base.items):
             return base.items[number]
-        return self.sliced(base.whole(), index.whole(), node)
+        return self.sliced(base.whole(), index.whole(), node, env)
 
-    def sliced(self, base: Value, index: Value, node: ast.Subscript) -> Value:
+    def sliced(self, base: Value, index: Value, node: ast.Subscript, env: Env) -> Value:
         """A part of tokens, or the entry of a table."""
-        place = self.place(node.lineno)
+        place = self._slice_place(node, env) if base.regions else self.place(node.lineno)
         if base.regions and (index.turns or not _small(node.slice)):
             regions = frozenset(region.sliced(place, index.turns) for region in base.regions)
             base = replace(base, regions=regions)
         if index.regions and not base.regions:
             return self.used(node.lineno, base, replace(index, refs=frozenset(), deps=frozenset()))
         return replace(base, turns=cut(base.turns | index.turns), functions=base.functions)
+
+    def _slice_place(self, node: ast.Subscript, env: Env) -> Place:
+        """Where a slice was first written; the same words of the same values are the same slice."""
+        names = sorted({part.id for part in ast.walk(node) if isinstance(part, ast.Name)})
+        values = tuple(env.get(name, NOTHING) for name in names)
+        key = (ast.unparse(node), *map(id, values))
+        place, _ = self._slices.setdefault(key, (self.place(node.lineno), values))
+        return place
 
     def used(self, line: int, *values: Value) -> Value:
         """Several values in one operation: where tokens meet what has learnt, they are charged."""

@@ -1,0 +1,452 @@
+"""Own-written programs: one adapts, counts and writes in the legal order, twins break one thing.
+
+The mutation test: each twin fails the rule of the property that it breaks, and no other.
+"""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from auditor.evidence import Evidence, LearningOrder
+from auditor.inspect import inspect
+from auditor.inspect.order.learning import read_learning_order
+from auditor.inspect.order.values import Learnt, Link, Region, overlap
+from auditor.inspect.program import read_program
+from auditor.rules import (
+    artifact_only,
+    causal_cache,
+    score_before_update,
+    single_pass,
+    validation_independence,
+)
+from auditor.rulesets import DEFAULT
+from auditor.verdict import Outcome, Strength
+from tests.auditor.inspect.records import README, claims, log, submission
+
+RULES = (score_before_update, causal_cache, single_pass, artifact_only, validation_independence)
+HONEST = """
+import copy, glob, math, os
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+class Settings:
+    val_files = os.path.join("data", "fineweb_val_*.bin")
+    train_files = os.path.join("data", "fineweb_train_*.bin")
+    ttt_enabled = bool(int(os.environ.get("TTT_ENABLED", "1")))
+    epochs = int(os.environ.get("EPOCHS", "3"))
+
+class GPT(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(8, 8)
+
+    def forward(self, x, y):
+        return F.cross_entropy(self.head(x), y)
+
+class Counts:
+    def __init__(self):
+        self.table = np.zeros((1024, 1024))
+
+    def update(self, context, token):
+        np.add.at(self.table, (context, token), 1)
+
+    def read(self, context):
+        return self.table[context]
+
+def load(pattern):
+    return torch.cat([torch.from_file(path) for path in sorted(glob.glob(pattern))])
+
+def train(args, model):
+    tokens = load(args.train_files)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    for step in range(1000):
+        x = tokens[step * 64 : step * 64 + 64]
+        y = tokens[step * 64 + 1 : step * 64 + 65]
+        optimizer.zero_grad()
+        model(x, y).backward()
+        optimizer.step()
+
+def adapt(model, tokens, epochs, lr):
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for epoch in range(epochs):
+        for start in range(0, tokens.numel() - 1, 64):
+            x, y = tokens[start : start + 64], tokens[start + 1 : start + 65]
+            optimizer.zero_grad()
+            loss = model(x, y)
+            loss.backward()
+            optimizer.step()
+
+def evaluate(args, model, val_tokens, counts):
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    total, seen = 0.0, 0
+    for chunk in range(val_tokens.numel() // 64):
+        start = chunk * 64
+        x, y = val_tokens[start : start + 64], val_tokens[start + 1 : start + 65]
+        with torch.no_grad():
+            loss = model(x, y)
+            mixed = loss - 0.1 * np.log(counts.read(x).sum())
+        total += mixed.item() * 64
+        seen += 64
+        counts.update(x, y)
+        if args.ttt_enabled:
+            for epoch in range(args.epochs):
+                optimizer.zero_grad()
+                model(x, y).backward()
+                optimizer.step()
+    return total / seen
+
+def main():
+    args = Settings()
+    model = GPT()
+    train(args, model)
+    val_tokens = load(args.val_files)
+    counts = Counts()
+    # BEFORE WRITING
+    torch.save(model.state_dict(), "model.bin")
+    scored = GPT()
+    scored.load_state_dict(torch.load("model.bin"))
+    # BEFORE SCORING
+    val_loss = evaluate(args, scored, val_tokens, counts)
+    # AFTER SCORING
+    print(f"final_exact val_loss:{val_loss:.8f} val_bpb:{val_loss / math.log(2):.8f}")
+
+if __name__ == "__main__":
+    main()
+"""
+
+CHARGE = "        total += mixed.item() * 64\n        seen += 64\n        counts.update(x, y)\n"
+SCORED_FIRST = """        with torch.no_grad():
+            loss = model(x, y)
+            mixed = loss - 0.1 * np.log(counts.read(x).sum())
+"""
+
+
+def at(mark: str, *lines: str) -> tuple[str, str]:
+    """Lines put in the place of a mark of the script."""
+    return f"    # {mark}\n", "".join(f"    {line}\n" for line in lines)
+
+
+VIOLATIONS = {
+    "adapts to the whole split before scoring it": (
+        "score-before-update",
+        [at("BEFORE SCORING", "adapt(scored, val_tokens, args.epochs, 1e-3)")],
+    ),
+    "adapts to a chunk and then scores it": (
+        "score-before-update",
+        [
+            (
+                SCORED_FIRST,
+                "        adapt(model, val_tokens[start : start + 64], 1, 0.1)\n" + SCORED_FIRST,
+            )
+        ],
+    ),
+    "scores the last of several epochs": (
+        "score-before-update",
+        [
+            (
+                SCORED_FIRST + CHARGE,
+                """        for epoch in range(args.epochs):
+            loss = model(x, y)
+            if epoch == args.epochs - 1:
+                total += loss.item() * 64
+                seen += 64
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+""",
+            )
+        ],
+    ),
+    "fits an offset on the tokens that it scores": (
+        "score-before-update",
+        [
+            (
+                SCORED_FIRST,
+                """        offset = torch.zeros(8, requires_grad=True)
+        fit = torch.optim.AdamW([offset], lr=0.1)
+        for _ in range(8):
+            fit.zero_grad()
+            F.cross_entropy(model.head(x) + offset, y).backward()
+            fit.step()
+        mixed = F.cross_entropy(model.head(x) + offset, y)
+""",
+            )
+        ],
+    ),
+    "steps by hand": (
+        "score-before-update",
+        [
+            at(
+                "BEFORE SCORING",
+                "for start in range(0, val_tokens.numel() - 1, 64):",
+                "    x, y = val_tokens[start : start + 64], val_tokens[start + 1 : start + 65]",
+                "    scored(x, y).backward()",
+                "    for p in scored.parameters():",
+                "        p.data.add_(p.grad, alpha=-0.1)",
+            )
+        ],
+    ),
+    "fills the table with the split first": (
+        "causal-cache",
+        [at("BEFORE SCORING", "counts.update(val_tokens[:-1], val_tokens[1:])")],
+    ),
+    "scores twice with the table of the first pass": (
+        "causal-cache",
+        [
+            at(
+                "BEFORE SCORING",
+                "args.ttt_enabled = False",
+                "first = evaluate(args, scored, val_tokens, counts)",
+                "scored.load_state_dict(torch.load('model.bin'))",
+            )
+        ],
+    ),
+    "keeps the smaller of two losses": (
+        "single-pass",
+        [
+            (
+                "        total += mixed.item() * 64\n",
+                "        total += torch.minimum(mixed, loss).item() * 64\n",
+            )
+        ],
+    ),
+    "hands over a table of training tokens in memory": (
+        "artifact-only",
+        [
+            at(
+                "BEFORE WRITING",
+                "train_tokens = load(args.train_files)",
+                "counts.update(train_tokens[:-1], train_tokens[1:])",
+            )
+        ],
+    ),
+    "writes a model that was calibrated on the split": (
+        "validation-independence",
+        [
+            at(
+                "BEFORE WRITING",
+                "tuned = copy.deepcopy(model)",
+                "adapt(tuned, val_tokens, 1, 1e-3)",
+                "torch.save(tuned.state_dict(), 'other.bin')",
+            )
+        ],
+    ),
+}
+
+INNOCENT = {
+    "as it is": [],
+    "adapts to the split after it was scored": [
+        at("AFTER SCORING", "adapt(scored, val_tokens, args.epochs, 1e-3)")
+    ],
+    "adapts, and puts the weights back": [
+        at(
+            "BEFORE SCORING",
+            "adapt(scored, val_tokens, 1, 1e-3)",
+            "scored.load_state_dict(torch.load('model.bin'))",
+        )
+    ],
+    "warms up on what is thrown away": [
+        at(
+            "BEFORE SCORING",
+            "throwaway = copy.deepcopy(scored)",
+            "adapt(throwaway, val_tokens, 1, 1e-3)",
+            "del throwaway",
+        )
+    ],
+    "adapts to training tokens": [
+        at("BEFORE SCORING", "adapt(scored, load(args.train_files), 1, 1e-3)")
+    ],
+    "scores a first time with other weights and another table": [
+        at("BEFORE SCORING", "first = evaluate(args, copy.deepcopy(scored), val_tokens, Counts())")
+    ],
+    "writes the table of training tokens and reads it back": [
+        at(
+            "BEFORE WRITING",
+            "train_tokens = load(args.train_files)",
+            "counts.update(train_tokens[:-1], train_tokens[1:])",
+            "np.save('table.npy', counts.table)",
+            "counts = Counts()",
+            "counts.table = np.load('table.npy')",
+        )
+    ],
+    "adapts where a switch is off": [
+        (
+            '    epochs = int(os.environ.get("EPOCHS", "3"))\n',
+            '    epochs = int(os.environ.get("EPOCHS", "3"))\n'
+            '    first = bool(int(os.environ.get("ADAPT_FIRST", "0")))\n',
+        ),
+        at("BEFORE SCORING", "if args.first:", "    adapt(scored, val_tokens, 1, 1e-3)"),
+    ],
+    "counts epochs, and scores the first": [
+        (
+            SCORED_FIRST + CHARGE,
+            """        for epoch in range(args.epochs):
+            loss = model(x, y)
+            if epoch == 0:
+                total += loss.item() * 64
+                seen += 64
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+""",
+        )
+    ],
+    "adapts to the slice before, which the same words name": [
+        (
+            SCORED_FIRST,
+            "        start = start - 64\n"
+            "        adapt(model, val_tokens[start : start + 64], 1, 0.1)\n"
+            "        start = start + 64\n"
+            "        x, y = val_tokens[start : start + 64], val_tokens[start + 1 : start + 65]\n"
+            + SCORED_FIRST,
+        )
+    ],
+    "sums losses and counts of tokens in place": [
+        ("    total, seen = 0.0, 0\n", "    total, seen = torch.zeros(()), 0\n"),
+        (CHARGE, "        add(total, mixed)\n        seen += 64\n        counts.update(x, y)\n"),
+        ("def main():", "def add(total, loss):\n    total += loss * 64\n\ndef main():"),
+    ],
+}
+
+
+def changed(changes: list[tuple[str, str]]) -> str:
+    text = HONEST
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+def evidence_of(script: str, **files: str | None) -> Evidence:
+    return inspect(
+        submission(
+            {
+                "README.md": README,
+                "train_gpt.py": textwrap.dedent(script),
+                "submission.json": claims({1337: 1.1}),
+                "train.log": log(1.1) + "final_exact val_loss:1.85732100 val_bpb:1.10000000\n",
+                **files,
+            }
+        )
+    )
+
+
+def failed_rules(script: str, **files: str | None) -> set[str]:
+    evidence = evidence_of(script, **files)
+    found = {module.RULE.id: module.RULE.check(evidence, DEFAULT) for module in RULES}
+    return {name for name, judged in found.items() if judged.outcome is Outcome.FAIL}
+
+
+@pytest.mark.parametrize("name", VIOLATIONS)
+def test_each_twin_fails_what_it_breaks_and_nothing_else(name):
+    rule, changes = VIOLATIONS[name]
+    assert failed_rules(changed(changes)) == {rule}
+
+
+@pytest.mark.parametrize("name", INNOCENT)
+def test_what_looks_like_it_and_is_innocent_fails_nothing(name):
+    script = changed(INNOCENT[name])
+    assert failed_rules(script) == set()
+    order = evidence_of(script).get(LearningOrder)
+    assert order is not None
+    assert order.headline == "train.log:13 states the score that it prints"
+    assert not [use for use in order.early if use.sure]
+
+
+def test_a_finding_has_both_lines_and_the_print():
+    script = changed(VIOLATIONS["adapts to the whole split before scoring it"][1])
+    judged = score_before_update.RULE.check(evidence_of(script), DEFAULT)
+    lines = script.splitlines()
+    assert judged.strength is Strength.SOURCE
+    (finding,) = judged.findings
+    assert "loss.backward()" in lines[(finding.location.line or 0) - 1]
+    assert "model(x, y)" in lines[finding.numbers["charge_line"] - 1]
+    assert "final_exact" in lines[finding.numbers["report_line"] - 1]
+
+
+def test_an_open_setting_decides_nothing_and_is_named():
+    switch = (
+        '    epochs = int(os.environ.get("EPOCHS", "3"))\n',
+        '    epochs = int(os.environ.get("EPOCHS", "3"))\n'
+        '    first = os.environ.get("ADAPT_FIRST", unknown())\n',
+    )
+    call = at("BEFORE SCORING", "if args.first:", "    adapt(scored, val_tokens, 1, 1e-3)")
+    judged = score_before_update.RULE.check(evidence_of(changed([switch, call])), DEFAULT)
+    assert judged.outcome is Outcome.INCONCLUSIVE
+    assert "whether `args.first` holds" in (judged.reason or "")
+    # A log that prints the settings closes it, and so does a line that only that branch prints.
+    header = "".join(f"  setting_{n}: {n}\n" for n in range(12)) + "  first: True\n"
+    text = header + log(1.1) + "final_exact val_loss:1.85732100 val_bpb:1.10000000\n"
+    script = changed([switch, call])
+    assert failed_rules(script, **{"train.log": text}) == {"score-before-update"}
+    said = at(
+        "BEFORE SCORING",
+        "if args.first:",
+        "    print('adapting first of all')",
+        "    adapt(scored, val_tokens, 1, 1e-3)",
+    )
+    text = "adapting first of all\n" + text.replace(header, "")
+    assert failed_rules(changed([switch, said]), **{"train.log": text}) == {"score-before-update"}
+
+
+def test_without_a_log_the_last_print_counts_and_with_another_nothing_is_sure():
+    script = changed(VIOLATIONS["adapts to the whole split before scoring it"][1])
+    assert failed_rules(script, **{"train.log": None}) == {"score-before-update"}
+    other = log(1.1).replace("final", "quite_another")
+    assert failed_rules(script, **{"train.log": other}) == set()
+
+
+def test_two_readings_in_two_processes_are_equal():
+    code = (
+        "from tests.auditor.inspect.test_order import *\n"
+        "for _, changes in VIOLATIONS.values():\n"
+        "    print(evidence_of(changed(changes)).get(LearningOrder))"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+
+
+def test_a_program_that_calls_itself_for_ever_ends():
+    script = HONEST + "\ndef f(n):\n    return f(n - 1) + g(n)\ndef g(n):\n    return f(n)\nf(3)\n"
+    assert read_learning_order(read_program(submission({"train_gpt.py": script}))).early == ()
+
+
+def learnt(*links: Link, born: frozenset[int] = frozenset()) -> Learnt:
+    return Learnt("step", ("a.py", 1), Region("validation", links), born)
+
+
+def link(line: int, *turns: tuple[int, int]) -> Link:
+    return Link(("a.py", line), frozenset(turns))
+
+
+@pytest.mark.parametrize(
+    ("taken", "used", "active", "same"),
+    [
+        (learnt(link(1, (1, 0))), [link(1, (1, 0))], {1: 0}, True),
+        (learnt(link(1, (1, 0))), [link(1, (1, 1))], {1: 1}, False),  # an earlier turn
+        (learnt(link(1, (1, 0))), [link(9, (2, 1))], {2: 1}, True),  # loop 1 has swept all
+        (
+            learnt(link(1, (1, 0)), link(2, (3, 1))),
+            [link(1, (1, 0)), link(7, (4, 0))],
+            {1: 0, 4: 0},
+            True,
+        ),
+        (learnt(link(1, (1, 0))), [link(2, (1, 0))], {1: 0}, None),  # two slices of one turn
+        (learnt(link(1, (2, 0)), born=frozenset({1})), [link(2, (1, 1))], {1: 1}, None),
+    ],
+)
+def test_tokens_are_compared_by_slices_and_turns(taken, used, active, same):
+    assert overlap(taken, Region("validation", tuple(used)), active) is same
