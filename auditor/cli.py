@@ -12,15 +12,13 @@ import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
-from auditor import __version__, cli_proof
+from auditor import __version__, cli_corpus, cli_proof
 from auditor.errors import AuditorError, SubmissionError
 
 if TYPE_CHECKING:
@@ -147,52 +145,6 @@ def gate(
 
 
 @app.command()
-def sweep(
-    git_dir: Annotated[Path, typer.Option(help="Git repository with the refs; may be bare.")],
-    output: Annotated[Path, typer.Option(help="Lines of JSON; an existing file is continued.")],
-    refs: Annotated[str, typer.Option(help="Which refs.")] = "refs/pull/*/head",
-    base: Annotated[str, typer.Option(help="What the refs are changes to.")] = "HEAD",
-    labels: Annotated[
-        Path | None, typer.Option(help="Audit the folders of a labels file instead.")
-    ] = None,
-    jobs: Annotated[int, typer.Option(help="Folders at a time.", min=1)] = 1,
-    seconds: Annotated[float, typer.Option(help="Wall-clock limit of one folder.")] = 60.0,
-    ruleset: RulesetOption = "parameter-golf-2026-05",
-) -> None:
-    """Audit every record folder that the pull requests of a repository change, by reading.
-
-    Writes one line a folder: {"ref", "pr", "sha", "folder", "verdict", "error"}. A sweep that was
-    stopped goes on where it was.
-    """
-    from auditor import corpus
-
-    bounds = corpus.Bounds(jobs=jobs, seconds=seconds, ruleset=_ruleset(ruleset).name)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    try:
-        with Progress(
-            *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-        ) as bar:
-            task = bar.add_task("finding folders", total=None)
-            wanted = corpus.labelled(labels) if labels else []
-            for found in corpus.pull_requests(git_dir, base, refs) if not labels else ():
-                wanted.append(found)
-                bar.update(task, description=f"finding folders: {len(wanted)}")
-            bar.update(task, description="auditing")
-            corpus.sweep(
-                git_dir,
-                wanted,
-                output,
-                bounds,
-                lambda done, total: bar.update(task, completed=done, total=total),
-            )
-    except (AuditorError, OSError) as error:
-        _complain(str(git_dir), SubmissionError(str(error)))
-        raise typer.Exit(2) from error
-    print(f"{output}: {len(wanted)} record folders")
-
-
-@app.command()
 def render(
     verdicts: Annotated[list[Path], typer.Argument(help="Stored verdicts (JSON).")],
     output_format: FormatOption = Format.TEXT,
@@ -271,7 +223,14 @@ def doctor() -> None:
     raise typer.Exit(2 if lacking else 0)
 
 
-for command in (cli_proof.encode, cli_proof.decode, cli_proof.replay):
+for command in (
+    cli_corpus.sweep,
+    cli_corpus.summarise,
+    cli_corpus.score,
+    cli_proof.encode,
+    cli_proof.decode,
+    cli_proof.replay,
+):
     app.command()(command)
 
 

@@ -27,7 +27,7 @@ NESTED = (Mapping, list, tuple)
 def render_html(documents: Sequence[dict[str, Any]]) -> str:
     """One self-contained page: the verdicts side by side where there are several, then each."""
     views = [_view(document, f"s{at}") for at, document in enumerate(documents, start=1)]
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     return page.render(
         views=views,
         rules=_rule_names(documents),
@@ -39,7 +39,7 @@ def render_html(documents: Sequence[dict[str, Any]]) -> str:
 
 
 @functools.cache
-def _environment() -> Environment:
+def environment() -> Environment:
     """Templates of this package; every value is escaped unless it is markup made here."""
     environment = Environment(
         loader=PackageLoader("auditor.report"),

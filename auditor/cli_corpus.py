@@ -1,0 +1,170 @@
+"""The commands for a whole repository: sweep, summarise, score. They print and exit as `cli` does."""
+
+import json
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from auditor.errors import AuditorError
+
+if TYPE_CHECKING:
+    from auditor.agreement import Agreement, Tally
+
+
+def sweep(
+    git_dir: Annotated[Path, typer.Option(help="Git repository with the refs; may be bare.")],
+    output: Annotated[Path, typer.Option(help="Lines of JSON; an existing file is continued.")],
+    refs: Annotated[str, typer.Option(help="Which refs.")] = "refs/pull/*/head",
+    base: Annotated[str, typer.Option(help="What the refs are changes to.")] = "HEAD",
+    labels: Annotated[
+        Path | None, typer.Option(help="Audit the folders of a labels file instead.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Folders at a time.", min=1)] = 1,
+    seconds: Annotated[float, typer.Option(help="Wall-clock limit of one folder.")] = 60.0,
+    ruleset: Annotated[
+        str, typer.Option(help="Dated set of rules to judge by.")
+    ] = "parameter-golf-2026-05",
+    html: Annotated[
+        Path | None, typer.Option(help="Also write a page that sums all verdicts up.")
+    ] = None,
+) -> None:
+    """Audit every record folder that the pull requests of a repository change, by reading.
+
+    Writes one line a folder: {"ref", "pr", "sha", "folder", "verdict", "error"}. A sweep that was
+    stopped goes on where it was.
+    """
+    from auditor import corpus
+    from auditor.rulesets import RULESETS
+
+    if ruleset not in RULESETS:
+        known = ", ".join(RULESETS)
+        raise typer.BadParameter(f"no ruleset {ruleset!r}; expected one of {known}")
+    bounds = corpus.Bounds(jobs=jobs, seconds=seconds, ruleset=ruleset)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    try:
+        with Progress(
+            *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+        ) as bar:
+            task = bar.add_task("finding folders", total=None)
+            wanted = corpus.labelled(labels) if labels else []
+            for found in corpus.pull_requests(git_dir, base, refs) if not labels else ():
+                wanted.append(found)
+                bar.update(task, description=f"finding folders: {len(wanted)}")
+            bar.update(task, description="auditing")
+            corpus.sweep(
+                git_dir,
+                wanted,
+                output,
+                bounds,
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    except (AuditorError, OSError) as error:
+        _leave(error)
+    print(f"{output}: {len(wanted)} record folders")
+    if html is not None:
+        _write_page(output, html)
+
+
+def summarise(
+    results: Annotated[Path, typer.Argument(help="Lines that `auditor sweep` wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")],
+) -> None:
+    """Sum the verdicts of a sweep up on one HTML page.
+
+    Counts per rule, per month and by claimed score, and every verdict that fails, with its first
+    finding. The page needs nothing else.
+    """
+    _write_page(results, output)
+
+
+class ScoreFormat(Enum):
+    """How agreement is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def score(
+    results: Annotated[Path, typer.Argument(help="Lines that `auditor sweep` wrote.")],
+    labels: Annotated[Path, typer.Option(help="Labels file: what people said of which folder.")],
+    output_format: Annotated[
+        ScoreFormat, typer.Option("--format", help="How to print.")
+    ] = ScoreFormat.TEXT,
+) -> None:
+    """Compare verdicts with what people said: precision and recall, and every disagreement.
+
+    A fault is found when a rule that can show it fails the folder; a failure of a folder that
+    people called clean is a false alarm. Example:
+
+        auditor sweep --git-dir parameter-golf.git --labels labels.jsonl --output labelled.jsonl
+
+        auditor score labelled.jsonl --labels labels.jsonl
+    """
+    from auditor.agreement import agreement
+
+    try:
+        found = agreement(labels, results)
+    except AuditorError as error:
+        _leave(error)
+    if output_format is ScoreFormat.JSON:
+        print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+    else:
+        _print_agreement(found, Console())
+
+
+def _print_agreement(found: "Agreement", console: Console) -> None:
+    """Tables of both directions, and the disagreements."""
+    from auditor.report.words import clean
+
+    kinds = Table("kind of fault", "labelled", "found", "open", "recall", title="What people found")
+    for kind, tally in found.kinds.items():
+        shares = (str(tally.labelled), str(tally.found), str(tally.open), _share(tally.recall))
+        kinds.add_row(kind, *shares)
+    rules = Table(
+        "rule", "spoken for", "false alarms", "not labelled", "precision", title="What rules fail"
+    )
+    for rule, tally in found.rules.items():
+        rules.add_row(rule, *_figures(tally))
+    console.print(kinds, rules)
+    for one in found.disagreements:
+        folder = clean(one.folder.rsplit("/", 1)[-1], 60)
+        line = f"{one.what} #{one.pr} {folder} {one.kind}: {clean(one.said, 240)}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print(
+        f"{found.rows} labelled folders, {found.without_verdict} without a verdict; violations of "
+        f"validity caught: {found.caught} of {found.violations}; clean folders failed: "
+        f"{found.clean_failed} of {found.clean}"
+    )
+
+
+def _figures(tally: "Tally") -> tuple[str, str, str, str]:
+    counts = (tally.found, tally.false_alarms, tally.not_labelled)
+    return (*map(str, counts), _share(tally.precision))  # type: ignore[return-value]  # four of them
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _write_page(results: Path, output: Path) -> None:
+    from auditor.report.overview import render_overview
+
+    try:
+        with results.open(encoding="utf-8") as lines:
+            page = render_overview(json.loads(line) for line in lines)
+        output.write_text(page, encoding="utf-8")
+    except (AuditorError, OSError, ValueError, KeyError, TypeError) as error:
+        _leave(error)
+    print(f"{output}: written")
+
+
+def _leave(error: Exception) -> NoReturn:
+    print(f"auditor: {error}", file=sys.stderr)
+    raise typer.Exit(2) from error
