@@ -1,9 +1,9 @@
 """How often verdicts agree with what people said: precision and recall against a labels file.
 
-A label names kinds of fault; a rule can show some of them, and says nothing of the others. A kind is
-found when a rule that can show it failed the folder. A failure of a folder that people called clean,
-and of the kind that they judged, is a false alarm until somebody shows otherwise; a failure for
-something that the label does not speak of is listed, and counts neither way.
+A label names kinds of fault; a rule can show some of them, and says nothing of the others. A kind
+is found when a rule that can show it failed the folder. A failure of a folder that people called
+clean, and of the kind that they judged, is a false alarm until somebody shows otherwise; a failure
+for something that the label does not speak of is listed, and counts neither way.
 """
 
 import json

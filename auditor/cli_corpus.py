@@ -1,4 +1,4 @@
-"""The commands for a whole repository: sweep, summarise, score. They print and exit as `cli` does."""
+"""The commands for a whole repository: sweep, summarise, score; they print and exit as `cli`."""
 
 import json
 import sys

@@ -89,7 +89,8 @@ class Machine(Operations):
                 self._for(node, env)
             case ast.While():
                 if self.config.truth(node.test, Locals(env)) is not False:
-                    self.open_ended.add(self._loops + 1)
+                    known = self.value(node.test, env).extent
+                    (self.loops.sweeping if known else self.loops.open_ended).add(self._loops + 1)
                     self._turns(node.body, env, lambda turn: None, count=None)
             case ast.With() | ast.AsyncWith():
                 for item in node.items:
@@ -247,7 +248,7 @@ class Machine(Operations):
         """The first turn of a loop, and its last."""
         self._loops += 1
         loop = self._loops
-        self.active[loop] = 0
+        self.loops.running[loop] = 0
         key = id(body)
         if key not in self._assigned:
             self._assigned[key] = _assigned(body)
@@ -256,13 +257,13 @@ class Machine(Operations):
             old = env[name]
             env[name] = replace(old, constant=UNKNOWN, turns=advanced(old.turns, loop, 0))
         for turn in range(1 if count == 1 else 2):
-            self.active[loop] = turn
+            self.loops.running[loop] = turn
             for name in assigned & set(env):
                 old = env[name]
                 env[name] = replace(old, turns=advanced(old.turns, loop, turn))
             bind(turn)
             self._block(body, env)
-        del self.active[loop]
+        del self.loops.running[loop]
 
     def _count(self, node: ast.expr, env: Env) -> int | None:
         """How many turns a loop takes, where that is known."""
@@ -284,7 +285,7 @@ class Machine(Operations):
         self, target: ast.expr, iterable: ast.expr, env: Env, turn: int, count: int | None
     ) -> None:
         """Loop variables; those of `zip` and `enumerate` element by element."""
-        loop = next(reversed(self.active))
+        loop = next(reversed(self.loops.running))
         name = getattr(iterable.func, "id", "") if isinstance(iterable, ast.Call) else ""
         if name and isinstance(iterable, ast.Call):
             if name == "range":
@@ -295,6 +296,8 @@ class Machine(Operations):
                 elif not turn and len(iterable.args) == 1:
                     known = 0
                 value = join(self.value(argument, env) for argument in iterable.args).number()
+                if value.extent:
+                    self.loops.sweeping.add(loop)
                 turns = cut(value.turns | {(loop, turn)})
                 return self._assign(target, Value(turns=turns, constant=known), env)
             if isinstance(target, ast.Tuple) and len(target.elts) == 2 and name == "enumerate":
@@ -312,11 +315,11 @@ class Machine(Operations):
     def _element(self, value: Value, node: ast.expr, loop: int, turn: int) -> Value:
         """What one turn takes out of what it goes over."""
         whole = value.whole()
+        if whole.extent or whole.regions:
+            self.loops.sweeping.add(loop)
         turns = frozenset({(loop, turn)})
         place = self.place(node.lineno)
-        regions = frozenset(
-            region.now(self.active).sliced(place, turns) for region in whole.regions
-        )
+        regions = frozenset(region.now(self.loops).sliced(place, turns) for region in whole.regions)
         return replace(whole, regions=regions, turns=cut(whole.turns | turns))
 
     def comprehension(self, node: ast.expr, env: Env) -> Value:
@@ -325,7 +328,7 @@ class Machine(Operations):
         begun = []
         for generator in node.generators:  # type: ignore[attr-defined]  # a comprehension
             self._loops += 1
-            self.active[self._loops] = 0
+            self.loops.running[self._loops] = 0
             begun.append(self._loops)
             self._bind(generator.target, generator.iter, inner, 0, None)
         if isinstance(node, ast.DictComp):
@@ -333,8 +336,8 @@ class Machine(Operations):
         else:
             value = self.value(node.elt, inner)  # type: ignore[attr-defined]  # a comprehension
         for loop in begun:
-            del self.active[loop]
-        regions = frozenset(region.now(self.active) for region in value.whole().regions)
+            del self.loops.running[loop]
+        regions = frozenset(region.now(self.loops) for region in value.whole().regions)
         return replace(value.whole(), regions=regions)
 
     # --- calls ---------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from auditor.inspect.order.values import (
     VALIDATION,
     Charge,
     Learnt,
+    Loops,
     Object,
     Region,
     Turn,
@@ -125,9 +126,7 @@ class Operations(ABC):
         self.functions: dict[str, list[Function]] = {}
         self.globals: Env = ChainMap({})
         self.heap: dict[int, Object] = {}
-        self.active: dict[int, int] = {}
-        self.open_ended: set[int] = set()
-        """Loops that count nothing: what differs from turn to turn may not be seen."""
+        self.loops = Loops()
         self.doubts: list[str] = []
         self.saved = NOTHING
         self.reports: list[Report] = []
@@ -274,8 +273,13 @@ class Operations(ABC):
         """A part of tokens, or the entry of a table."""
         place = self._slice_place(node, env) if base.regions else self.place(node.lineno)
         if base.regions and (index.turns or not _small(node.slice)):
-            regions = frozenset(region.sliced(place, index.turns) for region in base.regions)
+            # What an ended loop left in a list is some element of it.
+            turns = frozenset(turn for turn in index.turns if turn[0] in self.loops.running)
+            regions = frozenset(region.sliced(place, turns) for region in base.regions)
             base = replace(base, regions=regions)
+        if base.extent and isinstance(node.slice, ast.Slice) and not _small(node.slice):
+            whole = node.slice.lower is not None or node.slice.step is not None
+            base = replace(base, extent=whole)  # a beginning is not all; parts of a rank are
         if index.regions and not base.regions:
             return self.used(node.lineno, base, replace(index, refs=frozenset(), deps=frozenset()))
         return replace(base, turns=cut(base.turns | index.turns), functions=base.functions)
@@ -312,8 +316,10 @@ class Operations(ABC):
     ) -> Iterator[Charge]:
         place, doubts = self.place(line), frozenset(self.doubts)
         early = False
+        # Tokens of earlier turns are what comes before; learning from them is what is allowed.
+        regions = frozenset(region for region in regions if region.is_of_this_turn(self.loops))
         for mark in learnt:
-            found = {overlap(mark, region, self.active, self.open_ended) for region in regions}
+            found = {overlap(mark, region, self.loops) for region in regions}
             if found & {True, None}:
                 early = True
                 yield Charge(place, mark, True in found, doubts | mark.doubts)
@@ -612,7 +618,11 @@ class Operations(ABC):
     def _learnt(self, kind: str, line: int, regions: frozenset[Region]) -> Iterator[Learnt]:
         for region in regions:
             yield Learnt(
-                kind, self.place(line), region, frozenset(self.active), frozenset(self.doubts)
+                kind,
+                self.place(line),
+                region,
+                frozenset(self.loops.running),
+                frozenset(self.doubts),
             )
 
     def _marks(self, value: Value) -> frozenset[Learnt]:
@@ -661,7 +671,7 @@ class Operations(ABC):
 
     def now(self) -> frozenset[Turn]:
         """Turns of all loops that run."""
-        return frozenset(self.active.items())
+        return frozenset(self.loops.running.items())
 
     def place(self, line: int) -> Place:
         """A line of the module that runs."""

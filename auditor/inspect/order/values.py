@@ -5,8 +5,7 @@ that its bounds vary with. Two regions with the same turns of the same slice are
 loop that has come to its end has taken all of its slices.
 """
 
-from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -29,6 +28,18 @@ class Link:
     turns: frozenset[Turn]
 
 
+@dataclass(slots=True)
+class Loops:
+    """The loops of a run."""
+
+    running: dict[int, int] = field(default_factory=dict)
+    """Loop -> its turn."""
+    open_ended: set[int] = field(default_factory=set)
+    """Those that count nothing: what differs from turn to turn may not be seen."""
+    sweeping: set[int] = field(default_factory=set)
+    """Those with as many turns as there are tokens, documents or chunks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """Tokens of a split."""
@@ -36,16 +47,30 @@ class Region:
     split: str
     links: tuple[Link, ...] = ()
 
-    def now(self, active: Mapping[int, int]) -> "Region":
-        """The same tokens when only these loops still run: what ended has swept its slices."""
+    def now(self, loops: "Loops") -> "Region":
+        """The same tokens in terms of the loops that still run.
+
+        What a loop over all tokens has taken, when it has come to its end, is all of them; what
+        another loop has taken is some part that nothing more is known of.
+        """
         links: list[Link] = []
         swept = False
         for link in self.links:
-            turns = frozenset(turn for turn in link.turns if turn[0] in active)
-            swept |= bool(link.turns) and not turns
-            if turns or not swept:
+            turns = frozenset(turn for turn in link.turns if turn[0] in loops.running)
+            if link.turns and not turns and any(loop in loops.sweeping for loop, _ in link.turns):
+                swept = True
+            elif turns or not swept:
                 links.append(Link(link.place, turns))
         return Region(self.split, tuple(links))
+
+    def is_of_this_turn(self, loops: "Loops") -> bool:
+        """Whether no slice of it was left by an earlier turn of a loop that still runs."""
+        return all(
+            (loop, loops.running[loop]) in link.turns
+            for link in self.links
+            for loop, _ in link.turns
+            if loop in loops.running
+        )
 
     def sliced(self, place: Place, turns: frozenset[Turn]) -> "Region":
         """A part of these tokens."""
@@ -103,6 +128,8 @@ class Value:
     chosen: frozenset[Place] = frozenset()
     """Where the smaller of two losses was taken."""
     loss: bool = False
+    extent: bool = False
+    """Whether it says how many tokens, documents or chunks there are."""
     functions: frozenset[Function] = frozenset()
     classes: frozenset[str] = frozenset()
     items: tuple["Value", ...] = ()
@@ -129,6 +156,7 @@ class Value:
             charges=cut(self.charges | other.charges),
             chosen=self.chosen | other.chosen,
             loss=self.loss or other.loss,
+            extent=self.extent or other.extent,
             functions=self.functions | other.functions,
             classes=self.classes | other.classes,
             items=tuple(a | b for a, b in zip(self.items, other.items, strict=True))
@@ -145,7 +173,8 @@ class Value:
 
     def number(self) -> "Value":
         """What a size or a count keeps."""
-        return Value(turns=self.turns) if self.turns else NOTHING
+        extent = self.extent or bool(self.regions)
+        return Value(turns=self.turns, extent=extent) if self.turns or extent else NOTHING
 
 
 def advanced(turns: frozenset[Turn], loop: int, turn: int) -> frozenset[Turn]:
@@ -194,25 +223,21 @@ class Object:
         return Object(self.marks | other.marks, self.pending | other.pending, attributes)
 
 
-def overlap(
-    learnt: Learnt,
-    use: Region,
-    active: Mapping[int, int],
-    open_ended: AbstractSet[int] = frozenset(),
-) -> bool | None:
+def overlap(learnt: Learnt, use: Region, loops: Loops) -> bool | None:
     """Whether the tokens used are among those learnt: True when sure, None when perhaps."""
     if learnt.region.split != use.split:
         return False
-    taken, used = learnt.region.now(active), use.now(active)
+    taken, used = learnt.region.now(loops), use.now(loops)
     varies = {loop for link in used.links for loop, _ in link.turns}
     follows = {loop for link in taken.links for loop, _ in link.turns}
     # Learnt in the very loop that scores, from tokens that do not follow its turn: which ones?
-    unknown = learnt.born & set(active) & (varies | open_ended) - follows
+    running = learnt.born & loops.running.keys()
+    unknown = running & (varies | loops.open_ended) - follows
     for a, b in zip(taken.links, used.links, strict=False):
         if a == b:
             continue
-        loops = {loop for loop, _ in a.turns} & {loop for loop, _ in b.turns}
-        if any(_of(a, loop).isdisjoint(_of(b, loop)) for loop in loops):
+        both = {loop for loop, _ in a.turns} & {loop for loop, _ in b.turns}
+        if any(_of(a, loop).isdisjoint(_of(b, loop)) for loop in both):
             return False
         if a.place == b.place and (a.turns <= b.turns or b.turns <= a.turns):
             break

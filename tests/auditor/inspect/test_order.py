@@ -13,7 +13,7 @@ import pytest
 from auditor.evidence import Evidence, LearningOrder
 from auditor.inspect import inspect
 from auditor.inspect.order.learning import read_learning_order
-from auditor.inspect.order.values import Learnt, Link, Region, overlap
+from auditor.inspect.order.values import Learnt, Link, Loops, Region, overlap
 from auditor.inspect.program import read_program
 from auditor.rules import (
     artifact_only,
@@ -306,6 +306,35 @@ INNOCENT = {
             + SCORED_FIRST,
         )
     ],
+    "adapts to some part, which may have been scored before": [
+        at(
+            "BEFORE SCORING",
+            "for step in range(100):",
+            "    x, y = val_tokens[step : step + 64], val_tokens[step + 1 : step + 65]",
+            "    scored(x, y).backward()",
+            "    torch.optim.SGD(scored.parameters()).step()",
+        )
+    ],
+    "fills the table of a rank with what lies before its part": [
+        (
+            "    total, seen = 0.0, 0\n",
+            "    total, seen = 0.0, 0\n"
+            "    windows = [start for start in range(0, val_tokens.numel(), 64)]\n"
+            "    first = windows[len(windows) * RANK // 8]\n"
+            "    for order in range(3):\n"
+            "        np.add.at(counts.table, val_tokens[np.arange(first) - order], 1)\n",
+        )
+    ],
+    "keys the table by tokens that it remembers": [
+        (
+            CHARGE,
+            "        total += mixed.item() * 64 - np.log(counts.read(past[-1]).sum())\n"
+            "        seen += 64\n"
+            "        counts.update(past[-1], y)\n"
+            "        past.append(y)\n",
+        ),
+        ("    total, seen = 0.0, 0\n", "    total, seen, past = 0.0, 0, []\n"),
+    ],
     "sums losses and counts of tokens in place": [
         ("    total, seen = 0.0, 0\n", "    total, seen = torch.zeros(()), 0\n"),
         (CHARGE, "        add(total, mixed)\n        seen += 64\n        counts.update(x, y)\n"),
@@ -433,11 +462,12 @@ def link(line: int, *turns: tuple[int, int]) -> Link:
 
 
 @pytest.mark.parametrize(
-    ("taken", "used", "active", "same"),
+    ("taken", "used", "running", "same"),
     [
         (learnt(link(1, (1, 0))), [link(1, (1, 0))], {1: 0}, True),
         (learnt(link(1, (1, 0))), [link(1, (1, 1))], {1: 1}, False),  # an earlier turn
         (learnt(link(1, (1, 0))), [link(9, (2, 1))], {2: 1}, True),  # loop 1 has swept all
+        (learnt(link(1, (8, 0))), [link(9, (2, 1))], {2: 1}, None),  # loop 8 went over some
         (
             learnt(link(1, (1, 0)), link(2, (3, 1))),
             [link(1, (1, 0)), link(7, (4, 0))],
@@ -448,5 +478,6 @@ def link(line: int, *turns: tuple[int, int]) -> Link:
         (learnt(link(1, (2, 0)), born=frozenset({1})), [link(2, (1, 1))], {1: 1}, None),
     ],
 )
-def test_tokens_are_compared_by_slices_and_turns(taken, used, active, same):
-    assert overlap(taken, Region("validation", tuple(used)), active) is same
+def test_tokens_are_compared_by_slices_and_turns(taken, used, running, same):
+    loops = Loops(running, sweeping={1, 2, 3, 4})
+    assert overlap(taken, Region("validation", tuple(used)), loops) is same
