@@ -27,6 +27,8 @@ class PackageFiles:
     """Python files at the top that may be the training script under another name."""
     unread: Mapping[str, str] = field(default_factory=dict)
     """Files that are in the folder but could not be had -> why."""
+    track: str = "record"
+    """`record`, or `non-record` where the folder's path or submission.json says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +64,41 @@ class ScoreLine:
     """True when printed with at least seven decimals."""
     decimals: int = 4
     """Decimals of the number of the line that is printed with fewest."""
+    eval_seconds: float | None = None
+    """How long the stage took, where the line says so."""
 
     @property
     def during_training(self) -> bool:
         """Whether it is a validation between two steps of training."""
         return self.label.startswith("step:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Quantisation looked at data after the clock of training had stopped."""
+
+    line: int
+    seconds: float
+    training: bool
+    """Whether the log says that it was training data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What a log says of time, hardware and counters."""
+
+    gpus: tuple[str, ...] = ()
+    """Names of the accelerators that its table lists."""
+    steps: int | None = None
+    stop_ms: int | None = None
+    """Clock of training when the time limit stopped it."""
+    stop_line: int | None = None
+    calibrations: tuple[Calibration, ...] = ()
+    total_eval_seconds: float | None = None
+    total_eval_line: int | None = None
+    train_shards: int | None = None
+    gates: Mapping[str, int] = field(default_factory=dict)
+    """Counters of an n-gram expert that looks at the kind of the token being predicted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +114,9 @@ class RunLog:
     model_bytes: int | None
     """Compressed model, as the log says."""
     total_bytes: int | None
+    facts: RunFacts = field(default_factory=RunFacts)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """The block of settings that the run printed when it started."""
 
     @property
     def final(self) -> ScoreLine | None:

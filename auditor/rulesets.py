@@ -17,6 +17,14 @@ class Ruleset:
     """Gain a token that rounding in float32 cannot explain (about 1e-7 is rounding)."""
     validation_bytes: dict[int, tuple[int, int]]
     """Scored tokens of the fixed split under a known tokenizer -> least and most bytes."""
+    seconds: float = 600.0
+    """Of training, and of evaluation (challenge README of 2026-03-18)."""
+    rounding_seconds: float = 1.0
+    """Loops look at the clock after a step."""
+    accepted_seconds: float = 607.0
+    """Training and calibration together, as in records accepted since 2026-04-29 (606.5 s)."""
+    overlapping_shards: frozenset[tuple[int, int]] = frozenset({(1_499, 47_851_520)})
+    """Training shards beside validation tokens that a split at 10,000 documents leaves."""
 
 
 # Every tokenizer of the same 50,000 documents must give the same bytes; BOS and the dropped tail
@@ -36,7 +44,11 @@ PARAMETER_GOLF_2026_05 = Ruleset(
         "artifact-only",
         "validation-independence",
         "byte-denominator",
+        "full-coverage",
+        "time-budget",
+        "train-val-overlap",
         "claims-match",
+        "seeds",
         "packaging",
     ),
     artifact_bytes=16_000_000,

@@ -15,7 +15,7 @@ import subprocess
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
@@ -56,13 +56,16 @@ class Submission:
     """Path inside the folder (with `/`) -> content, sorted by path."""
     unread: Mapping[str, str] = field(default_factory=dict)
     """Path -> why a file of a git folder is not in `files`: what was expected, what was found."""
+    path: str = ""
+    """Where the folder stands, as far as that is known; the challenge keeps its tracks apart so."""
 
     @classmethod
     def load(cls, source: str | Path) -> "Submission":
         """Read a folder, an archive or `GITDIR@REF:FOLDER`; SubmissionError says what is wrong."""
         path = Path(source)
         if path.is_dir():
-            return cls._of(path.resolve().name, _folder_files(path))
+            made = cls._of(path.resolve().name, _folder_files(path))
+            return replace(made, path=path.resolve().as_posix())
         if path.is_file():
             return cls.from_archive(path.read_bytes(), path.name)
         text = str(source)
@@ -95,7 +98,7 @@ class Submission:
     def from_git(cls, repository: Path, ref: str, folder: str) -> "Submission":
         """Read a folder of a commit; the repository may be bare."""
         files, unread = _git_files(repository, ref, folder)
-        return cls._of(PurePosixPath(folder).name, files, unread)
+        return replace(cls._of(PurePosixPath(folder).name, files, unread), path=folder)
 
     @classmethod
     def _of(

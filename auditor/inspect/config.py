@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.inspect.logs import is_log_name
+from auditor.inspect.logs import is_log_name, read_settings
 from auditor.inspect.source import Module
 from auditor.submission import Submission
 
@@ -38,10 +38,6 @@ _RUN = re.compile(r"\b(?:torchrun|python3?|accelerate)\b[^\n]{0,600}?\b\w+\.py\b
 _ASSIGNMENT = re.compile(r"(?<![\w.-])([A-Z][A-Z0-9_]{1,60})=(\"[^\"\n]*\"|'[^'\n]*'|[^\s\\`\"']*)")
 _FLAG = re.compile(r"--([\w-]{1,60})(?:[= ]([^\s-][^\s]*))?")
 _WORLD = re.compile(r"^\s*world_size\s?[:=]\s?(\d{1,4})\b", re.MULTILINE)
-_SETTING = re.compile(r"^[ \t]{0,8}([a-z][a-z0-9_]{2,60}): ([^\s:=][^\n:=]{0,200})$", re.MULTILINE)
-MAX_HEADER_CHARACTERS = 1_000_000
-MIN_SETTINGS = 12
-"""A run that prints its settings prints dozens; fewer such lines are something else."""
 _OF_THE_LAUNCHER = {"WORLD_SIZE", "RANK", "LOCAL_RANK"}
 """Their defaults in the source say nothing: torchrun sets them in every scored run."""
 _PROCESSES = re.compile(r"--nproc[_-]per[_-]node[= ](\d{1,4})")
@@ -119,7 +115,8 @@ def read_launch(submission: Submission) -> Launch:
                     environment.setdefault("WORLD_SIZE", set()).add(processes[1])
         elif is_log_name(path):
             environment.setdefault("WORLD_SIZE", set()).update(_WORLD.findall(file.text))
-            logged += filter(None, [_settings(file.text)])
+            if settings := read_settings(file.text):
+                logged.append({name: _literal(value) for name, value in settings.items()})
     # One line of several may be for something else, such as scoring a shipped model again.
     known = {
         name: next(iter(values))
@@ -130,14 +127,6 @@ def read_launch(submission: Submission) -> Launch:
         known |= {"RANK": "0", "LOCAL_RANK": "0"}
     once = {name: next(iter(values)) for name, values in flags.items() if len(values) == 1}
     return Launch(known, once, lines, _agreed(logged))
-
-
-def _settings(text: str) -> dict[str, Any]:
-    """The block of settings that a run prints when it starts; empty where it prints none."""
-    settings = {
-        name: _literal(value) for name, value in _SETTING.findall(text[:MAX_HEADER_CHARACTERS])
-    }
-    return settings if len(settings) >= MIN_SETTINGS else {}
 
 
 def _literal(text: str) -> Any:

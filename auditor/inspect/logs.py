@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from auditor.evidence import LoggedNumbers, RunLog, ScoreLine
+from auditor.inspect.run_facts import read_facts
 from auditor.submission import Submission
 
 MAX_LINE_CHARACTERS = 1_000
@@ -36,6 +37,11 @@ _CODE = re.compile(r"^\s*Code size(?: \(compressed\))?\s?:\s*([\d,]{1,15}) bytes
 _MODEL = re.compile(r"^\s*Serialized model ([^:]{1,60}):\s*([\d,]{1,15}) bytes")
 _TOTAL = re.compile(r"^\s*Total submission size([^:]{0,60}):\s*([\d,]{1,15}) bytes")
 _ARTIFACT = re.compile(r"^\s*Artifact(?: size)?:\s*([\d,]{1,15}) bytes")
+_EVAL_TIME = re.compile(r"\b(?:eval_time|elapsed)[:=] ?(\d{1,9}(?:\.\d{1,3})?)(ms|s)\b")
+_SETTING = re.compile(r"^[ \t]{0,8}([a-z][a-z0-9_]{2,60}): ([^\s:=][^\n:=]{0,200})$", re.MULTILINE)
+MAX_HEADER_CHARACTERS = 1_000_000
+MIN_SETTINGS = 12
+"""A run that prints its settings prints dozens; fewer such lines are something else."""
 _SIGNS = ("bpb", "BPB", "seed", "Seed", "tokens", "bytes")
 
 
@@ -61,7 +67,8 @@ def read_log(path: str, text: str) -> RunLog:
     scores: list[ScoreLine] = []
     sizes: dict[str, int] = {}
     seed = tokens = None
-    for number, line in _lines(text):
+    lines = text[:MAX_LOG_CHARACTERS].splitlines()
+    for number, line in _lines(lines):
         score = _score(number, line)
         if score is not None:
             scores.append(score)
@@ -83,12 +90,14 @@ def read_log(path: str, text: str) -> RunLog:
         code_bytes=code,
         model_bytes=model,
         total_bytes=sizes.get("raw total") if total is None else total,
+        facts=read_facts(lines),
+        settings=read_settings(text),
     )
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
+def _lines(lines: list[str]) -> Iterator[tuple[int, str]]:
     """Numbered lines that can hold a fact, without those that are too long for one."""
-    for number, line in enumerate(text[:MAX_LOG_CHARACTERS].splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if len(line) <= MAX_LINE_CHARACTERS and any(sign in line for sign in _SIGNS):
             yield number, line
 
@@ -111,7 +120,24 @@ def _score(line_number: int, line: str) -> ScoreLine | None:
         val_bpb=float(printed[0]),
         exact=len(printed[0].partition(".")[2]) >= 7,
         decimals=min(len(digits.partition(".")[2]) for digits in printed),
+        eval_seconds=_seconds(line),
     )
+
+
+def _seconds(line: str) -> float | None:
+    """How long a stage took, as its score line says."""
+    found = _EVAL_TIME.search(line)
+    if found is None:
+        return None
+    return float(found[1]) / (1000 if found[2] == "ms" else 1)
+
+
+def read_settings(text: str) -> dict[str, str]:
+    """The block of settings that a run prints when it starts; empty where it prints none."""
+    settings = {
+        name: value.strip() for name, value in _SETTING.findall(text[:MAX_HEADER_CHARACTERS])
+    }
+    return settings if len(settings) >= MIN_SETTINGS else {}
 
 
 def _size(line: str, sizes: dict[str, int]) -> None:

@@ -4,6 +4,8 @@ Bytes are recounted from the files themselves. Code is every file that can run o
 whoever imports it. A model is a file in a compressed or array format that is not text.
 """
 
+import re
+
 from auditor.errors import SubmissionError
 from auditor.evidence import PackageFiles, ShippedBytes
 from auditor.inspect.logs import is_log_name
@@ -25,6 +27,7 @@ MODELS = (
     ".safetensors",
     ".b85",
 )
+_OTHER_TRACK = re.compile(r"non[-_ ]?record|unlimited")
 PACKED = tuple(f".py.{kind}" for kind in ("lzma", "xz", "br", "zst", "zlib", "gz", "bz2", "b85"))
 MODEL_MIN_BYTES = 100_000
 """Smaller binary files are tables and figures, not a model."""
@@ -56,7 +59,21 @@ def read_package(submission: Submission) -> PackageFiles:
         problems=tuple(problems),
         scripts=tuple(path for path in sorted(submission.files) if _is_script(path)),
         unread=dict(submission.unread),
+        track=_track(submission),
     )
+
+
+def _track(submission: Submission) -> str:
+    """Which track of the challenge a folder is in, by its place or by what it says of itself."""
+    said = [submission.path]
+    if "submission.json" in submission.files:
+        try:
+            claims = submission.json_object("submission.json")
+        except SubmissionError:
+            claims = {}
+        said += [str(claims.get(name, "")) for name in ("track", "type", "category")]
+    unlimited = any(_OTHER_TRACK.search(text.lower()) for text in said)
+    return "non-record" if unlimited else "record"
 
 
 def _is_script(path: str) -> bool:

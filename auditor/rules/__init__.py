@@ -7,11 +7,15 @@ from auditor.rules import (
     causal_cache,
     claims_match,
     context_only_keys,
+    full_coverage,
     full_distribution,
     packaging,
     score_before_update,
+    seeds,
     single_pass,
     strict_prefix,
+    time_budget,
+    train_val_overlap,
     validation_independence,
 )
 
@@ -26,6 +30,10 @@ RULES = (
     artifact_only.RULE,
     validation_independence.RULE,
     byte_denominator.RULE,
+    full_coverage.RULE,
+    time_budget.RULE,
+    train_val_overlap.RULE,
     claims_match.RULE,
+    seeds.RULE,
     packaging.RULE,
 )

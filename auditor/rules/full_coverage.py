@@ -1,0 +1,91 @@
+"""The whole validation split is scored.
+
+**Motive.** The score of the challenge is that of the first 50,000 documents of FineWeb. A score
+over a part of them is another number: some parts are easier, and one can look for them.
+
+**How it is judged.** By the logs of the claimed runs (strength `logged`). The number of validation
+tokens that a log says it loaded must be that of the split under a tokenizer that is known. Another
+number fails the rule when the bytes that the scores were divided by show that text is missing: two
+lines with different scores that imply the same bytes, less than 95% of those of the split.
+Everything else about an unknown number is INCONCLUSIVE.
+
+**How it can be wrong.** A script that loads everything and scores a part prints the full number;
+its denominator then gives it away only when it counts the bytes of that part alone. Up to one
+window at the end of the stream is dropped by most scripts, and is not missed here.
+"""
+
+import math
+from itertools import pairwise
+
+from auditor.evidence import Evidence, LoggedNumbers, RunLog
+from auditor.rules.claimed import claimed_logs
+from auditor.rulesets import Ruleset
+from auditor.verdict import (
+    Finding,
+    Judgement,
+    Location,
+    Rule,
+    Strength,
+    failed,
+    inconclusive,
+    passed,
+)
+
+MISSING = 0.95
+"""Share of the bytes of the split below which text is missing, whatever the documents."""
+SAME_BYTES = 2e-3
+"""Lines of one denominator agree this well when they are printed with four decimals."""
+DIFFERENT_BPB = 1e-3
+
+
+def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
+    """FAIL when the denominators show that text is missing."""
+    if evidence.get(LoggedNumbers) is None:
+        return inconclusive(evidence.why_not(LoggedNumbers))
+    logs = [log for log in claimed_logs(evidence) if log.tokens is not None]
+    if not logs:
+        return inconclusive("no log of a claimed run says how many validation tokens it loaded")
+    unknown = [log for log in logs if log.tokens not in ruleset.validation_bytes]
+    if not unknown:
+        counts = sorted({log.tokens or 0 for log in logs})
+        said = " and ".join(f"{count:,}" for count in counts)
+        return passed(Strength.LOGGED, f"{said} validation tokens loaded, a whole split")
+    findings = [finding for log in unknown if (finding := _missing(log, ruleset)) is not None]
+    if findings:
+        return failed(Strength.LOGGED, findings)
+    said = ", ".join(sorted({f"{log.tokens:,}" for log in unknown}))
+    return inconclusive(f"{said} validation tokens are those of no tokenizer that is known")
+
+
+def _missing(log: RunLog, ruleset: Ruleset) -> Finding | None:
+    """A finding where two lines with different scores imply the same, too few bytes."""
+    full = max(most for _, most in ruleset.validation_bytes.values())
+    implied = sorted(
+        (
+            (log.tokens or 0) * score.val_loss / (math.log(2) * score.val_bpb),
+            score.val_bpb,
+            score.line,
+        )
+        for score in log.scores
+        if score.val_loss is not None
+    )
+    for (one, bpb, line), (other, other_bpb, _) in pairwise(implied):
+        same = other - one < SAME_BYTES * one and abs(bpb - other_bpb) > DIFFERENT_BPB
+        if same and other < MISSING * full:
+            return Finding(
+                f"{log.tokens:,} validation tokens, and scores divided by {one / 1e6:,.2f} M "
+                f"bytes; the split has {full / 1e6:,.2f} M",
+                Location(file=log.file, line=line),
+                {"tokens": log.tokens, "bytes": round(one), "split_bytes": full},
+            )
+    return None
+
+
+RULE = Rule(
+    id="full-coverage",
+    title="The whole validation split is scored",
+    authority="official",
+    needs=(LoggedNumbers,),
+    check=check,
+    documentation=__doc__ or "",
+)

@@ -1,0 +1,120 @@
+"""Training and evaluation take at most 600 seconds each, and training data is untouched after.
+
+**Motive.** Ten minutes of training and ten of evaluation are what makes records comparable. What is
+done between them is done in one of them: organisers do not regard the making of the artifact as
+untimed, and closed records that had trained for the whole budget and then looked at training data
+once more to calibrate the quantisation.
+
+**How it is judged.** By the logs of the record track (strength `logged`):
+
+- training stopped by the clock at more than 601 s fails; loops check the clock after a step, so a
+  second is rounding.
+- a calibration on training data after the stop is added to it. When training had used the whole
+  600 s, or the sum is over 607 s, the rule fails. A sum of 601 to 607 s is INCONCLUSIVE: organisers
+  closed such records in March and accepted them from 2026-04-29 on.
+- an evaluation of the claimed stage, or a `total_eval_time`, of more than 600 s fails.
+
+The other track has no such limit: NOT APPLICABLE.
+
+**How it can be wrong.** Only what the logs print is added up; a calibration without a time is not
+seen. Seconds of hardware other than eight H100 mean something else, and a log that lists another
+accelerator decides nothing.
+"""
+
+from collections.abc import Iterator
+
+from auditor.evidence import Evidence, LoggedNumbers, PackageFiles, RunLog
+from auditor.rules.claimed import claimed_logs
+from auditor.rulesets import Ruleset
+from auditor.verdict import (
+    Finding,
+    Judgement,
+    Location,
+    Rule,
+    Strength,
+    failed,
+    inconclusive,
+    not_applicable,
+    passed,
+)
+
+
+def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
+    """FAIL when a clock of a claimed run is over its limit."""
+    package = evidence.get(PackageFiles)
+    if package is not None and package.track != "record":
+        return not_applicable("the limits of time are those of the record track")
+    logs = claimed_logs(evidence)
+    timed = [log for log in logs if log.facts.stop_ms is not None]
+    if evidence.get(LoggedNumbers) is None or not logs:
+        return inconclusive("no log of a claimed run was found")
+    other = sorted({gpu for log in logs for gpu in log.facts.gpus if "H100" not in gpu})
+    if other:
+        return inconclusive(f"a log lists {', '.join(other)}; the limits are those of eight H100")
+    over = [finding for log in logs for finding in _over(log, ruleset)]
+    if over:
+        return failed(Strength.LOGGED, over)
+    unsettled = [finding for log in logs for finding in _unsettled(log, ruleset)]
+    if unsettled:
+        return inconclusive(
+            "organisers closed such records in March and accepted them from 2026-04-29 on",
+            unsettled,
+            Strength.LOGGED,
+        )
+    if not timed:
+        return inconclusive("no log of a claimed run says when its training stopped")
+    stops = ", ".join(f"{(log.facts.stop_ms or 0) / 1000:,.1f} s" for log in timed)
+    return passed(Strength.LOGGED, f"training stopped at {stops}; nothing printed is over 600 s")
+
+
+def _over(log: RunLog, ruleset: Ruleset) -> Iterator[Finding]:
+    """What is over a limit beyond dispute."""
+    limit, slack = ruleset.seconds, ruleset.rounding_seconds
+    facts = log.facts
+    stop = (facts.stop_ms or 0) / 1000
+    if stop > limit + slack:
+        yield _finding(log, facts.stop_line, f"training stopped at {stop:,.3f} s", limit, stop)
+    for one in facts.calibrations:
+        total = stop + one.seconds
+        if one.training and (stop >= limit or total > ruleset.accepted_seconds):
+            said = (
+                f"training stopped at {stop:,.3f} s, and {one.seconds:g} s of calibration on "
+                f"training data followed: {total:,.1f} s"
+            )
+            yield _finding(log, one.line, said, limit, total)
+    final = log.final
+    if final is not None and final.eval_seconds is not None and final.eval_seconds > limit:
+        said = f"the evaluation of {final.label} took {final.eval_seconds:,.1f} s"
+        yield _finding(log, final.line, said, limit, final.eval_seconds)
+    total_eval = facts.total_eval_seconds
+    if total_eval is not None and total_eval > limit:
+        said = f"total_eval_time is {total_eval:,.1f} s"
+        yield _finding(log, facts.total_eval_line, said, limit, total_eval)
+
+
+def _unsettled(log: RunLog, ruleset: Ruleset) -> Iterator[Finding]:
+    """What organisers closed in March and accepted later."""
+    stop = (log.facts.stop_ms or 0) / 1000
+    for one in log.facts.calibrations:
+        total = stop + one.seconds
+        if total > ruleset.seconds + ruleset.rounding_seconds:
+            said = f"training and calibration took {stop:,.1f} s and {one.seconds:g} s"
+            yield _finding(log, one.line, said, ruleset.seconds, total)
+
+
+def _finding(log: RunLog, line: int | None, said: str, limit: float, found: float) -> Finding:
+    return Finding(
+        f"{said}; the limit is {limit:g} s",
+        Location(file=log.file, line=line),
+        {"seconds": found, "limit": limit},
+    )
+
+
+RULE = Rule(
+    id="time-budget",
+    title="Training and evaluation within 600 seconds each",
+    authority="official",
+    needs=(LoggedNumbers,),
+    check=check,
+    documentation=__doc__ or "",
+)
