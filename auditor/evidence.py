@@ -242,6 +242,36 @@ class SavedLearning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ByteTable:
+    """A table of bytes a token, followed on sample tokens."""
+
+    file: str
+    line: int
+    """Where the loop begins that fills it."""
+    text: str
+    counted: Mapping[str, int]
+    """Piece -> bytes that are counted for it, its leading space included."""
+    expected: Mapping[str, int]
+    """Piece -> bytes of the text that it stands for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByteTables:
+    """All such tables of the program."""
+
+    tables: tuple[ByteTable, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShiftGates:
+    """Gates that mix a position with the one before: file, line and text of each."""
+
+    masked: tuple[tuple[str, int, str], ...]
+    """In a function that speaks of where a document begins."""
+    open: tuple[tuple[str, int, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LearningOrder:
     """In which order the program learns from validation tokens and charges them, as read."""
 

@@ -47,6 +47,7 @@ PARAMETER_GOLF_2026_05 = Ruleset(
         "full-coverage",
         "time-budget",
         "train-val-overlap",
+        "document-boundary",
         "claims-match",
         "seeds",
         "packaging",

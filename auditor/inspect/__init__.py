@@ -1,12 +1,21 @@
 """Evidence without executing anything."""
 
 from auditor.errors import CannotMeasure
-from auditor.evidence import ClaimedNumbers, DataFlow, Evidence, LearningOrder
+from auditor.evidence import (
+    ByteTables,
+    ClaimedNumbers,
+    DataFlow,
+    Evidence,
+    LearningOrder,
+    ShiftGates,
+)
+from auditor.inspect.byte_table import read_byte_tables
 from auditor.inspect.claims import read_claims
 from auditor.inspect.dataflow import read_data_flow
 from auditor.inspect.logs import read_logs
 from auditor.inspect.order.learning import read_learning_order
 from auditor.inspect.program import read_program
+from auditor.inspect.shift_gates import read_shift_gates
 from auditor.inspect.shipped import read_package, recount
 from auditor.submission import Submission
 
@@ -22,8 +31,9 @@ def inspect(submission: Submission) -> Evidence:
     try:
         program = read_program(submission)
     except CannotMeasure as reason:
-        evidence.cannot(str(reason), DataFlow, LearningOrder)
+        evidence.cannot(str(reason), ByteTables, DataFlow, LearningOrder, ShiftGates)
         return evidence
+    evidence.add(read_byte_tables(program), read_shift_gates(program))
     for kind, read in ((DataFlow, read_data_flow), (LearningOrder, read_learning_order)):
         try:
             evidence.add(read(program))

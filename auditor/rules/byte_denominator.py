@@ -19,6 +19,11 @@ denominator within 2% of the text is INCONCLUSIVE as well: documents differ in b
 score over a part of the split looks like that; on an earlier line than the final one it does not
 matter.
 
+Where no log gives a denominator away, the table of bytes a token is followed for three sample
+tokens (strength `source`). When every table that could be followed counts more bytes for one of
+them than it stands for, the rule fails; a table that counts right passes nothing, because it may
+not be the one that is used.
+
 **How it can be wrong.** A script that prints only mixed lines, or one that rewrites the text and
 counts the bytes of the original honestly, is judged by numbers that mean something else. A text
 that was made easier (lower case) has the right denominator and passes.
@@ -28,7 +33,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from auditor.evidence import Evidence, LoggedNumbers, RunLog, ScoreLine, StreamBytes
+from auditor.evidence import ByteTables, Evidence, LoggedNumbers, RunLog, ScoreLine, StreamBytes
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
@@ -78,7 +83,9 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     stream = _by_stream(evidence.get(StreamBytes))
     logs = _by_logs(evidence, ruleset)
     if stream is None:
-        return logs
+        # A denominator that is printed says more than the table that it may come from.
+        table = _by_table(evidence.get(ByteTables))
+        return table if table and logs.strength is None else logs
     failures = [
         answer for answer in (stream, logs) if answer.findings and answer.outcome is Outcome.FAIL
     ]
@@ -86,6 +93,30 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
         findings = [finding for answer in failures for finding in answer.findings]
         return failed(max(a.strength for a in failures if a.strength), findings)
     return passed(Strength.RAN, f"{stream.reason}; logs: {logs.reason}")
+
+
+def _by_table(found: ByteTables | None) -> Judgement | None:
+    """A failure where every table that was understood counts a sample token wrongly."""
+    if found is None or not found.tables:
+        return None
+    findings = []
+    for table in found.tables:
+        wrong = [piece for piece, count in table.counted.items() if count > table.expected[piece]]
+        if not wrong:
+            return None
+        said = ", ".join(
+            f"{table.counted[piece]} bytes for the piece {piece!r}, which stands for "
+            f"{table.expected[piece]}"
+            for piece in wrong
+        )
+        findings.append(
+            Finding(
+                f"the table of bytes a token counts {said}",
+                Location(file=table.file, line=table.line, text=table.text),
+                {"counted": dict(table.counted), "expected": dict(table.expected)},
+            )
+        )
+    return failed(Strength.SOURCE, findings)
 
 
 def _by_stream(stream: StreamBytes | None) -> Judgement | None:
@@ -215,7 +246,7 @@ RULE = Rule(
     id="byte-denominator",
     title="Bits are divided by the bytes of the text",
     authority="official",
-    needs=(StreamBytes, LoggedNumbers),
+    needs=(StreamBytes, LoggedNumbers, ByteTables),
     check=check,
     documentation=__doc__ or "",
 )

@@ -7,7 +7,8 @@ over a part of them is another number: some parts are easier, and one can look f
 tokens that a log says it loaded must be that of the split under a tokenizer that is known. Another
 number fails the rule when the bytes that the scores were divided by show that text is missing: two
 lines with different scores that imply the same bytes, less than 95% of those of the split.
-Everything else about an unknown number is INCONCLUSIVE.
+Everything else about an unknown number is INCONCLUSIVE, unless a run on our own stream charged all
+of it.
 
 **How it can be wrong.** A script that loads everything and scores a part prints the full number;
 its denominator then gives it away only when it counts the bytes of that part alone. Up to one
@@ -17,7 +18,7 @@ window at the end of the stream is dropped by most scripts, and is not missed he
 import math
 from itertools import pairwise
 
-from auditor.evidence import Evidence, LoggedNumbers, RunLog
+from auditor.evidence import Evidence, LoggedNumbers, RunLog, Timeline
 from auditor.rules.claimed import claimed_logs
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
@@ -33,6 +34,8 @@ from auditor.verdict import (
 
 MISSING = 0.95
 """Share of the bytes of the split below which text is missing, whatever the documents."""
+CHARGED = 0.98
+"""Share of a short stream that is charged when no more than a window at its end is dropped."""
 SAME_BYTES = 2e-3
 """Lines of one denominator agree this well when they are printed with four decimals."""
 DIFFERENT_BPB = 1e-3
@@ -54,7 +57,24 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     if findings:
         return failed(Strength.LOGGED, findings)
     said = ", ".join(sorted({f"{log.tokens:,}" for log in unknown}))
-    return inconclusive(f"{said} validation tokens are those of no tokenizer that is known")
+    return _ran(evidence) or inconclusive(
+        f"{said} validation tokens are those of no tokenizer that is known"
+    )
+
+
+def _ran(evidence: Evidence) -> Judgement | None:
+    """PASS where a run charged all of our stream, up to a window at its end."""
+    timeline = evidence.get(Timeline)
+    if timeline is None or not timeline.reconciled:
+        return None
+    share = timeline.charged_positions / max(timeline.tokens - 1, 1)
+    if share < CHARGED:
+        return None
+    return passed(
+        Strength.RAN,
+        f"{timeline.charged_positions:,} of {timeline.tokens - 1:,} positions of our stream were "
+        "charged; the split of the logs is none of the challenge",
+    )
 
 
 def _missing(log: RunLog, ruleset: Ruleset) -> Finding | None:
@@ -85,7 +105,7 @@ RULE = Rule(
     id="full-coverage",
     title="The whole validation split is scored",
     authority="official",
-    needs=(LoggedNumbers,),
+    needs=(LoggedNumbers, Timeline),
     check=check,
     documentation=__doc__ or "",
 )

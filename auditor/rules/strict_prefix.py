@@ -7,18 +7,25 @@ Judged by changing a position of the validation stream and every token after it,
 submission's own code again: no charge before that position may move, not in the last digit. A run
 that does not repeat itself when nothing is changed decides nothing.
 
+Where nothing ran, one case shows in the logs (strength `logged`): n-gram experts of April count how
+often their gates `within_gate`, `word_gate` and `agree2plus` were open. These gates ask whether the
+token being predicted continues a word; organisers excluded records that had them open, and asked
+for logs with zeros.
+
 How it can be wrong: one site is changed per audit (drawn from the submission's digest), so a look
 ahead that happens only elsewhere is missed. Use of the token itself at its own position is the
 business of full-distribution.
 """
 
-from auditor.evidence import Evidence, NoiseBound, PrefixSensitivity
+from auditor.evidence import Evidence, LoggedNumbers, NoiseBound, PrefixSensitivity
+from auditor.rules.claimed import claimed_logs
 from auditor.rules.measured import beats_noise, future_moved_charges, ran_through
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
     Judgement,
     Location,
+    Outcome,
     Rule,
     Strength,
     failed,
@@ -27,6 +34,42 @@ from auditor.verdict import (
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
+    """FAIL when earlier charges moved, or the logs show gates that look at the answer."""
+    ran = _ran(evidence, ruleset)
+    if ran.outcome is Outcome.FAIL:
+        return ran
+    findings = _open_gates(evidence)
+    if not findings:
+        return ran
+    if ran.outcome is Outcome.PASS:
+        return inconclusive(f"the run shows no violation ({ran.reason}), but the logs do", findings)
+    return failed(Strength.LOGGED, findings)
+
+
+def _open_gates(evidence: Evidence) -> list[Finding]:
+    """Gates of an n-gram expert that depend on the kind of the token being predicted.
+
+    Where one of the claimed runs printed that they were closed, it may be the one that counts.
+    """
+    counted = [log for log in claimed_logs(evidence) if log.facts.gates]
+    opened = [
+        (log, {name: count for name, count in log.facts.gates.items() if count}) for log in counted
+    ]
+    if not all(gates for _, gates in opened):
+        return []
+    return [
+        Finding(
+            "the n-gram expert was let in by the kind of the token being predicted (within a word, "
+            "or at its start): "
+            + ", ".join(f"{name} at {count:,} positions" for name, count in gates.items()),
+            Location(file=log.file),
+            {**gates},
+        )
+        for log, gates in opened
+    ]
+
+
+def _ran(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when earlier charges moved, PASS when none did."""
     prefix = evidence.get(PrefixSensitivity)
     if prefix is None:
@@ -62,7 +105,7 @@ RULE = Rule(
     id="strict-prefix",
     title="Predictions depend on the artifact and the strict prefix only",
     authority="official",
-    needs=(PrefixSensitivity, NoiseBound),
+    needs=(PrefixSensitivity, NoiseBound, LoggedNumbers),
     check=check,
     documentation=__doc__ or "",
 )

@@ -1,0 +1,44 @@
+"""Gates that mix a position with the one before, and whether a mask closes them at a document."""
+
+import ast
+import re
+
+from auditor.evidence import ShiftGates
+from auditor.inspect.program import Program
+from auditor.inspect.source import Module, functions
+
+_FIRST = re.compile(r"\w+\[:, :1\]")
+_BEFORE = re.compile(r"\w+\[:, :-1\]")
+_MASK = re.compile(r"bos|doc|boundary|cu_seqlens|segment", re.IGNORECASE)
+Spot = tuple[str, int, str]
+"""File, line, text."""
+
+
+def read_shift_gates(program: Program) -> ShiftGates:
+    """Look at every call that joins a first column with a mixture of shifted ones."""
+    masked: list[Spot] = []
+    open_gates: list[Spot] = []
+    for module in program.modules:
+        for function, _ in functions(module.tree.body):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call) and _joins_shifted(node):
+                    text = "\n".join(module.lines[function.lineno - 1 : function.end_lineno])
+                    (masked if _MASK.search(text) else open_gates).append(
+                        _spot(module, node.lineno)
+                    )
+    return ShiftGates(masked=tuple(dict.fromkeys(masked)), open=tuple(dict.fromkeys(open_gates)))
+
+
+def _joins_shifted(node: ast.Call) -> bool:
+    """`cat([x[:, :1], ... x[:, :-1] ...])`."""
+    if getattr(node.func, "attr", "") not in ("cat", "concat", "concatenate") or not node.args:
+        return False
+    parts = getattr(node.args[0], "elts", [])
+    if len(parts) != 2 or not _FIRST.fullmatch(ast.unparse(parts[0])):
+        return False
+    mixed = ast.unparse(parts[1])
+    return bool(_BEFORE.search(mixed)) and "[:, 1:]" in mixed
+
+
+def _spot(module: Module, line: int) -> Spot:
+    return module.path, line, module.text(line)
