@@ -217,6 +217,17 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RootedCharge:
+    """The probability of a token, its root taken for the probability of each of its bytes."""
+
+    file: str
+    line: int
+    text: str
+    report_line: int
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedTable:
     """A table filled from training tokens that the claimed score reads without a file between."""
 
@@ -284,6 +295,7 @@ class LearningOrder:
     chosen: tuple[Chosen, ...]
     tables: tuple[TrainedTable, ...]
     saved: tuple[SavedLearning, ...]
+    rooted: tuple[RootedCharge, ...] = ()
 
 
 # --- seen while the submission ran -------------------------------------------------------------

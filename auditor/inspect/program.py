@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from auditor.errors import CannotMeasure
-from auditor.evidence import RunLog
+from auditor.evidence import ClaimedNumbers, RunLog
 from auditor.inspect.claims import read_claims
 from auditor.inspect.config import Config, Launch, configuration, read_launch
 from auditor.inspect.logs import read_logs
@@ -33,6 +33,7 @@ class Program:
     launch: Launch
     config: Config
     logs: tuple[RunLog, ...]
+    claims: ClaimedNumbers | None
     claimed: tuple[RunLog, ...]
     """Logs that end near the claimed score; an ablation shows nothing of the claimed run."""
     lines: "LogLines"
@@ -45,6 +46,10 @@ def read_program(submission: Submission) -> Program:
         raise CannotMeasure("; ".join(sources.unread))
     launch = read_launch(submission)
     logs = read_logs(submission).logs
+    try:
+        claims = read_claims(submission)
+    except CannotMeasure:
+        claims = None
     return Program(
         submission=submission,
         modules=sources.modules,
@@ -52,7 +57,8 @@ def read_program(submission: Submission) -> Program:
         launch=launch,
         config=configuration(sources.modules, launch),
         logs=logs,
-        claimed=_claimed(submission, logs),
+        claims=claims,
+        claimed=_claimed(claims, logs),
         lines=LogLines(submission, logs, sources.modules),
     )
 
@@ -138,12 +144,9 @@ def _beginning(node: ast.expr) -> str:
     return ""
 
 
-def _claimed(submission: Submission, logs: tuple[RunLog, ...]) -> tuple[RunLog, ...]:
+def _claimed(claims: ClaimedNumbers | None, logs: tuple[RunLog, ...]) -> tuple[RunLog, ...]:
     """Logs that end near the claimed score; an ablation shows nothing of the claimed run."""
-    try:
-        claimed = read_claims(submission).val_bpb
-    except CannotMeasure:
-        claimed = None
+    claimed = claims.val_bpb if claims else None
     if claimed is None:
         return logs
     return tuple(log for log in logs if log.final and abs(log.final.val_bpb - claimed) < NEAR_BPB)

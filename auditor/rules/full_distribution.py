@@ -10,12 +10,18 @@ most exp(-a), whatever it caches, mixes or adapts. A score further under it than
 by more a token than rounding gives, is not a sum of code lengths. When no charge moves with later
 tokens, the charges at single positions must themselves overfill a distribution.
 
-How it can be wrong: it cannot FAIL a valid submission but with probability 1e-9. It can PASS an
-invalid one: a mechanism that needs repeated contexts or real words finds nothing in uniform noise,
-and a leak smaller than the stated slack is not seen.
+Where nothing ran, the source shows one case (strength `source`): the n-th root of the probability
+of the true token, taken for the probability of each of its n bytes, and mixed with a model of
+bytes. The root depends on which token it is; no number is made for any other byte, so what is mixed
+is no distribution over bytes. Organisers excluded such records in April 2026.
+
+How it can be wrong: on noise it cannot FAIL a valid submission but with probability 1e-9. It can
+PASS an invalid one: a mechanism that needs repeated contexts or real words finds nothing in uniform
+noise, and a leak smaller than the stated slack is not seen. In the source the bytes of a token are
+known by names such as `n_bytes` and `rep_len`.
 """
 
-from auditor.evidence import Evidence, NoiseBound, PrefixSensitivity, Timeline
+from auditor.evidence import Evidence, LearningOrder, NoiseBound, PrefixSensitivity, Timeline
 from auditor.rules.measured import (
     beats_noise,
     future_moved_charges,
@@ -28,6 +34,7 @@ from auditor.verdict import (
     Finding,
     Judgement,
     Location,
+    Outcome,
     Rule,
     Strength,
     failed,
@@ -38,6 +45,31 @@ LN_2 = 0.6931471805599453
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
+    """FAIL when the score beats noise, or when bytes are charged for roots of one number."""
+    ran = _ran(evidence, ruleset)
+    order = evidence.get(LearningOrder)
+    if order is None or not order.rooted or ran.outcome is Outcome.FAIL:
+        return ran
+    findings = [
+        Finding(
+            f"line {one.line} divides the log of the token's probability by its bytes, or takes "
+            f"that root ({one.text}), and mixes it as the probability of each byte for the score "
+            f"that line {one.report_line} prints; no other byte was given a number",
+            Location(file=one.file, line=one.line, text=one.text),
+            {"report_line": one.report_line},
+        )
+        for one in order.rooted
+    ]
+    doubts = [doubt for one in order.rooted for doubt in one.doubts]
+    if doubts or order.headline is None:
+        why = doubts[0] if doubts else "which print states the claimed score is a guess"
+        return inconclusive(f"{ran.reason}; {why}", findings)
+    if ran.outcome is Outcome.PASS:
+        return inconclusive(f"the run shows nothing ({ran.reason}), but the source does", findings)
+    return failed(Strength.SOURCE, findings, f"read in the source; {order.headline}")
+
+
+def _ran(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when the score beats noise and nothing else explains it."""
     noise, timeline = evidence.get(NoiseBound), evidence.get(Timeline)
     if noise is None or timeline is None:
@@ -85,7 +117,7 @@ RULE = Rule(
     id="full-distribution",
     title="Charges come from a full distribution that sums to one",
     authority="official",
-    needs=(NoiseBound,),
+    needs=(NoiseBound, LearningOrder),
     check=check,
     documentation=__doc__ or "",
 )

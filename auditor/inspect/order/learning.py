@@ -7,15 +7,25 @@ does. Without a log it is the last print of a score.
 from collections.abc import Iterator
 
 from auditor.errors import CannotMeasure
-from auditor.evidence import Chosen, EarlyUse, LearningOrder, RunLog, SavedLearning, TrainedTable
+from auditor.evidence import (
+    Chosen,
+    EarlyUse,
+    LearningOrder,
+    RootedCharge,
+    RunLog,
+    SavedLearning,
+    ScoreLine,
+    TrainedTable,
+)
 from auditor.inspect.order.machine import Machine
 from auditor.inspect.order.operations import Report
 from auditor.inspect.order.values import TRAINING, VALIDATION, Charge, Learnt
 from auditor.inspect.program import Program
 from auditor.inspect.taint import TooLong
 from auditor.inspect.values import Place
-from auditor.submission import Submission
 
+SAME_BPB = 0.004
+"""A seed lies this close to the mean that is claimed."""
 MIN_MATCH = 5
 """Characters of a print that must stand in a log's line."""
 
@@ -39,9 +49,10 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
     def text(place: Place) -> str:
         return texts[place[0]].text(place[1]) if place[0] in texts else ""
 
-    headline, how = _headline(machine.reports, program.claimed, program.submission)
+    headline, how = _headline(machine.reports, program)
     early: dict[tuple[str, Place, Place], EarlyUse] = {}
     chosen: dict[Place, Chosen] = {}
+    rooted: dict[Place, RootedCharge] = {}
     tables: dict[Place, TrainedTable] = {}
     for report in headline:
         for charge, learnt in _early(report):
@@ -64,6 +75,14 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
                 early[key] = use
         for place in report.value.chosen:
             chosen[place] = Chosen(
+                file=place[0],
+                line=place[1],
+                text=text(place),
+                report_line=report.place[1],
+                doubts=tuple(sorted(report.doubts)),
+            )
+        for place in report.value.rooted:
+            rooted[place] = RootedCharge(
                 file=place[0],
                 line=place[1],
                 text=text(place),
@@ -102,6 +121,7 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
         chosen=tuple(chosen[key] for key in sorted(chosen)),
         tables=tuple(tables[key] for key in sorted(tables)),
         saved=tuple(saved[key] for key in sorted(saved)),
+        rooted=tuple(rooted[key] for key in sorted(rooted)),
     )
 
 
@@ -111,20 +131,33 @@ def _early(report: Report) -> Iterator[tuple[Charge, Learnt]]:
             yield charge, charge.learnt
 
 
-def _headline(
-    reports: list[Report], logs: tuple[RunLog, ...], submission: Submission
-) -> tuple[list[Report], str | None]:
+def _headline(reports: list[Report], program: Program) -> tuple[list[Report], str | None]:
     """The prints of the claimed score, and how they were found; None when that is a guess."""
     scored = [report for report in reports if report.value.charges]
-    for log in logs:
-        if log.final is None:
-            continue
-        line = submission.files[log.file].text.splitlines()[log.final.line - 1]
+    for log, score in _claimed_lines(program):
+        line = program.submission.files[log.file].text.splitlines()[score.line - 1]
         fits = [r for r in scored if len(r.text) >= MIN_MATCH and r.text in line]
         if fits:
             longest = max(len(report.text) for report in fits)
             found = [report for report in fits if len(report.text) == longest]
-            return found, f"{log.file}:{log.final.line} states the score that it prints"
+            return found, f"{log.file}:{score.line} states the score that it prints"
     stated = [r for r in scored if "bpb" in r.text.lower() or "loss" in r.text.lower()]
     last = (stated or scored)[-1:]
-    return last, None if logs else "it is the last score that the script prints"
+    return last, None if program.logs else "it is the last score that the script prints"
+
+
+def _claimed_lines(program: Program) -> Iterator[tuple[RunLog, ScoreLine]]:
+    """Lines that state what is claimed, nearest first, and then those that logs end with."""
+    claims = program.claims
+    near = []
+    for log in program.logs:
+        value = claims.seed_val_bpb.get(str(log.seed), claims.val_bpb) if claims else None
+        if value is not None and log.scores:
+            score = min(log.scores, key=lambda one: abs(one.val_bpb - value))
+            if abs(score.val_bpb - value) < SAME_BPB:
+                near.append((abs(score.val_bpb - value), log, score))
+    for _, log, score in sorted(near, key=lambda one: one[0]):
+        yield log, score
+    for log in program.claimed:
+        if log.final is not None:
+            yield log, log.final

@@ -51,6 +51,8 @@ RANDOM = frozenset(
 """Other in every turn of every loop."""
 MANY = 8
 """Arguments that `*values` of unknown length may stand for."""
+GATHERS = frozenset({"all_gather", "all_gather_object", "all_gather_into_tensor"})
+"""What they put into their first argument is the second, of all processes."""
 HISTOGRAMS = frozenset({"bincount", "Counter", "histc"})
 MINIMA = frozenset({"minimum", "fmin", "min"})
 PRINTERS = frozenset(
@@ -66,6 +68,7 @@ _SPLIT_NAMES = {
 }  # fmt: skip
 _BYTES = re.compile(r"_lut$|bytes|leading_space|boundary")
 """Tables that a token is looked up in to count its bytes: the measure, and not the model."""
+_LENGTH = re.compile(r"len|bytes|^nb$|^L$|blen")
 _OPAQUE = frozenset({"Module", "Optimizer", "Function"})
 """Bases of classes whose inside is a library's business."""
 
@@ -178,9 +181,8 @@ class Operations(ABC):
             case ast.Call():
                 return self._call(node, env)
             case ast.BinOp():
-                return self.used(
-                    node.lineno, self.value(node.left, env), self.value(node.right, env)
-                )
+                left, right = self.value(node.left, env), self.value(node.right, env)
+                return self._spread(node, self.used(node.lineno, left, right), left)
             case ast.Tuple() | ast.List():
                 items = tuple(self.value(item, env) for item in node.elts)
                 if isinstance(node, ast.Tuple) and len(items) <= 12:
@@ -207,6 +209,19 @@ class Operations(ABC):
                 return self._text(node, env)
         parts = [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
         return join(self.value(part, env) for part in parts).whole()
+
+    def _spread(self, node: ast.BinOp, value: Value, left: Value) -> Value:
+        """Mark the share of a byte in the log of a token's probability, or its root."""
+        if not left.loss:
+            return value
+        place = frozenset({self.place(node.lineno)})
+        if isinstance(node.op, ast.Div) and _names_length(node.right):
+            return replace(value, spread=value.spread | place)
+        power = node.right if isinstance(node.op, ast.Pow) else None
+        root = isinstance(power, ast.BinOp) and isinstance(power.op, ast.Div)
+        if root and _names_length(power.right):  # type: ignore[union-attr]  # root says what it is
+            return replace(value, rooted=value.rooted | place)
+        return value
 
     def _text(self, node: ast.JoinedStr, env: Env) -> Value:
         values = [
@@ -345,6 +360,8 @@ class Operations(ABC):
         if special is not None:
             return special
         result = self.used(node.lineno, *everything)
+        if name in ("exp", "exp2") and result.spread:
+            result = replace(result, rooted=result.rooted | result.spread)
         if name in RANDOM:
             result = replace(result, turns=cut(result.turns | self.now()))
         with_tokens = sum(bool(value.regions) for value in given)
@@ -502,6 +519,16 @@ class Operations(ABC):
     ) -> Value | None:
         """Calls that change what they are called on."""
         base = node.func.value if isinstance(node.func, ast.Attribute) else None
+        if name in GATHERS and len(args) > 1:
+            self.mutate(node.args[0], args[1], env)
+            return NOTHING
+        if (
+            name == "gather"
+            and len(args) > 1
+            and getattr(base, "id", "") in ("dist", "distributed")
+        ):
+            self.mutate(node.args[1], args[0], env)
+            return NOTHING
         if name == "at" and node.args:
             self.write(node.args[0], join(args[1:2]).whole(), join(args[2:]).whole(), node, env)
             return NOTHING
@@ -676,6 +703,12 @@ class Operations(ABC):
     def place(self, line: int) -> Place:
         """A line of the module that runs."""
         return (self.module.path if self.module else "", line)
+
+
+def _names_length(node: ast.expr) -> bool:
+    """Whether an expression speaks of the bytes of a token."""
+    names = (getattr(one, "id", getattr(one, "attr", "")) for one in ast.walk(node))
+    return any(_LENGTH.search(name) for name in names if name)
 
 
 def _small(node: ast.expr) -> bool:

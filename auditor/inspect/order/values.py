@@ -127,6 +127,10 @@ class Value:
     charges: frozenset[Charge] = frozenset()
     chosen: frozenset[Place] = frozenset()
     """Where the smaller of two losses was taken."""
+    spread: frozenset[Place] = frozenset()
+    """Where the log of a token's probability was divided by its bytes."""
+    rooted: frozenset[Place] = frozenset()
+    """The same, and taken for the probability of a byte since."""
     loss: bool = False
     extent: bool = False
     """Whether it says how many tokens, documents or chunks there are."""
@@ -155,6 +159,8 @@ class Value:
             marks=cut(self.marks | other.marks),
             charges=cut(self.charges | other.charges),
             chosen=self.chosen | other.chosen,
+            spread=self.spread | other.spread,
+            rooted=self.rooted | other.rooted,
             loss=self.loss or other.loss,
             extent=self.extent or other.extent,
             functions=self.functions | other.functions,

@@ -18,6 +18,7 @@ from auditor.inspect.program import read_program
 from auditor.rules import (
     artifact_only,
     causal_cache,
+    full_distribution,
     score_before_update,
     single_pass,
     validation_independence,
@@ -26,7 +27,14 @@ from auditor.rulesets import DEFAULT
 from auditor.verdict import Outcome, Strength
 from tests.auditor.inspect.records import README, claims, log, submission
 
-RULES = (score_before_update, causal_cache, single_pass, artifact_only, validation_independence)
+RULES = (
+    full_distribution,
+    score_before_update,
+    causal_cache,
+    single_pass,
+    artifact_only,
+    validation_independence,
+)
 HONEST = """
 import copy, glob, math, os
 import numpy as np
@@ -203,6 +211,16 @@ VIOLATIONS = {
                 "args.ttt_enabled = False",
                 "first = evaluate(args, scored, val_tokens, counts)",
                 "scored.load_state_dict(torch.load('model.bin'))",
+            )
+        ],
+    ),
+    "takes roots of a token's probability for those of its bytes": (
+        "full-distribution",
+        [
+            (
+                "        total += mixed.item() * 64\n",
+                "        per_byte = -mixed / n_bytes[y]\n"
+                "        total -= torch.log(0.9 * torch.exp(per_byte) + 0.1 / 256).sum() * 4\n",
             )
         ],
     ),
