@@ -5,6 +5,7 @@ killed goes on where it stopped. A folder takes at most its seconds and its memo
 dies on one ends that folder with an error, and no other.
 """
 
+import gc
 import json
 import multiprocessing
 import os
@@ -149,6 +150,8 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
 
 def _begin_worker() -> None:
     """Bound the memory of this process, and end it with the one that started it."""
+    # A folder leaves little garbage in cycles; looking for it at every turn takes a fifth of it.
+    gc.set_threshold(200_000, 20, 20)
     resource.setrlimit(resource.RLIMIT_AS, (WORKER_BYTES, WORKER_BYTES))
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

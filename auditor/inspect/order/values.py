@@ -102,9 +102,9 @@ class Charge:
     doubts: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Value:
-    """What an expression may be.
+    """What an expression may be; never changed once it is made, and not frozen for speed alone.
 
     Tokens that met a model or a table make a result: what both were is kept apart from then on, so
     that sums of results are not taken for tokens.
@@ -150,23 +150,23 @@ class Value:
         same = len(self.items) == len(other.items)
         equal = self.constant is not UNKNOWN and _equal(self.constant, other.constant)
         return Value(
-            regions=cut(self.regions | other.regions),
-            through=cut(self.through | other.through),
-            settled=cut(self.settled | other.settled),
-            turns=cut(self.turns | other.turns),
-            refs=cut(self.refs | other.refs),
-            deps=cut(self.deps | other.deps),
-            marks=cut(self.marks | other.marks),
-            charges=cut(self.charges | other.charges),
-            chosen=self.chosen | other.chosen,
-            spread=self.spread | other.spread,
-            rooted=self.rooted | other.rooted,
+            regions=_union(self.regions, other.regions),
+            through=_union(self.through, other.through),
+            turns=_union(self.turns, other.turns),
+            refs=_union(self.refs, other.refs),
+            deps=_union(self.deps, other.deps),
+            marks=_union(self.marks, other.marks),
+            settled=_union(self.settled, other.settled),
+            charges=_union(self.charges, other.charges),
+            chosen=_union(self.chosen, other.chosen),
+            spread=_union(self.spread, other.spread),
+            rooted=_union(self.rooted, other.rooted),
             loss=self.loss or other.loss,
             extent=self.extent or other.extent,
-            functions=self.functions | other.functions,
-            classes=self.classes | other.classes,
+            functions=_union(self.functions, other.functions),
+            classes=_union(self.classes, other.classes),
             items=tuple(a | b for a, b in zip(self.items, other.items, strict=True))
-            if same
+            if same and self.items
             else (),
             constant=self.constant if equal else UNKNOWN,
         )
@@ -191,6 +191,15 @@ def advanced(turns: frozenset[Turn], loop: int, turn: int) -> frozenset[Turn]:
 def cut(values: frozenset[T]) -> frozenset[T]:
     """Keep a set bounded."""
     return values if len(values) <= MAX_SET else frozenset(sorted(values, key=repr)[:MAX_SET])
+
+
+def _union(one: frozenset[T], other: frozenset[T]) -> frozenset[T]:
+    """Either; most often one of them is empty, or they are the same."""
+    if not other or one is other:
+        return one
+    if not one:
+        return other
+    return cut(one | other)
 
 
 def _equal(one: Any, other: Any) -> bool:
