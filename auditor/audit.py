@@ -13,12 +13,14 @@ from auditor.evidence import (
     Exercised,
     NoiseBound,
     PrefixSensitivity,
+    PriorRecord,
     StreamBytes,
     Timeline,
 )
 from auditor.inspect import inspect
 from auditor.inspect.config import read_launch
 from auditor.rules import RULES
+from auditor.rules.significance import final_scores
 from auditor.rulesets import DEFAULT, Ruleset
 from auditor.submission import Submission
 from auditor.verdict import Verdict, judge
@@ -42,6 +44,8 @@ class Plan:
     run_bytes: int = 6 * 2**30
     """Memory limit of one execution of the script."""
     ruleset: Ruleset = DEFAULT
+    against: Submission | None = None
+    """The earlier record that this one is said to beat."""
 
     def __post_init__(self) -> None:
         """Refuse limits that no run could meet."""
@@ -61,6 +65,9 @@ def audit(submission: Submission, plan: Plan | None = None, progress: Progress =
     started = time.monotonic()
     progress("reading", 0.0)
     evidence = inspect(submission)
+    if plan.against is not None:
+        earlier = final_scores(inspect(plan.against))
+        evidence.add(PriorRecord(name=plan.against.name, scores=earlier))
     overrides: tuple[str, ...] = ()
     trouble = None
     if plan.run:

@@ -4,6 +4,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,7 +63,9 @@ SandboxOption = Annotated[
 SecondsOption = Annotated[
     float, typer.Option("--run-seconds", help="Wall-clock limit of one execution of the script.")
 ]
-RulesetOption = Annotated[str, typer.Option(help="Dated set of rules to judge by.")]
+RulesetOption = Annotated[
+    str, typer.Option(help="Dated set of rules to judge by: 2026-03-27 or 2026-05-02.")
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the verdict.")]
 OutputOption = Annotated[Path | None, typer.Option(help="Write there instead of printing.")]
 HtmlOption = Annotated[
@@ -85,7 +88,10 @@ def audit(
     run: RunOption = False,
     sandbox: SandboxOption = "bubblewrap",
     run_seconds: SecondsOption = 300.0,
-    ruleset: RulesetOption = "parameter-golf-2026-05",
+    ruleset: RulesetOption = "2026-05-02",
+    against: Annotated[
+        str | None, typer.Option(help="The earlier record that these are said to beat.")
+    ] = None,
     output_format: FormatOption = Format.TEXT,
     output: OutputOption = None,
     html: HtmlOption = None,
@@ -102,6 +108,8 @@ def audit(
         auditor audit parameter-golf.git@refs/pull/779/head:records/track_10min_16mb/some_record
     """
     plan = _plan(run, sandbox, run_seconds, ruleset)
+    if against is not None:
+        plan = replace(plan, against=_loaded(against))
     documents, code = _audit_all(paths, plan, fail_on)
     _show(documents, output_format, output, html)
     raise typer.Exit(code)
@@ -115,7 +123,7 @@ def gate(
     run: RunOption = False,
     sandbox: SandboxOption = "bubblewrap",
     run_seconds: SecondsOption = 300.0,
-    ruleset: RulesetOption = "parameter-golf-2026-05",
+    ruleset: RulesetOption = "2026-05-02",
     output_format: FormatOption = Format.TEXT,
     output: OutputOption = None,
     html: HtmlOption = None,
@@ -277,6 +285,17 @@ def _plan(run: bool, sandbox: str, run_seconds: float, ruleset: str) -> "Plan":
         return Plan(run=run, sandbox=sandbox, run_seconds=run_seconds, ruleset=_ruleset(ruleset))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _loaded(source: str) -> "Submission":
+    """A submission, or exit 2 with why it cannot be read."""
+    from auditor.submission import Submission
+
+    try:
+        return Submission.load(source)
+    except AuditorError as error:
+        _complain(source, error)
+        raise typer.Exit(2) from error
 
 
 def _ruleset(name: str) -> "Ruleset":

@@ -27,9 +27,7 @@ def sweep(
     ] = None,
     jobs: Annotated[int, typer.Option(help="Folders at a time.", min=1)] = 1,
     seconds: Annotated[float, typer.Option(help="Wall-clock limit of one folder.")] = 60.0,
-    ruleset: Annotated[
-        str, typer.Option(help="Dated set of rules to judge by.")
-    ] = "parameter-golf-2026-05",
+    ruleset: Annotated[str, typer.Option(help="Dated set of rules to judge by.")] = "2026-05-02",
     html: Annotated[
         Path | None, typer.Option(help="Also write a page that sums all verdicts up.")
     ] = None,

@@ -155,6 +155,25 @@ class ClaimedNumbers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FinalScores:
+    """The final scores of the claimed runs of a record, one a seed."""
+
+    file: str | None
+    """One of the logs."""
+    val_bpb: tuple[float, ...]
+    nats_per_bpb: float | None
+    """Nats a token of one bit per byte."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorRecord:
+    """The record that this one says it beats."""
+
+    name: str
+    scores: FinalScores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetRead:
     """A table read whose index is made from the token being predicted."""
 

@@ -13,6 +13,7 @@ from auditor.rules import (
     packaging,
     score_before_update,
     seeds,
+    significance,
     single_pass,
     strict_prefix,
     time_budget,
@@ -37,5 +38,6 @@ RULES = (
     document_boundary.RULE,
     claims_match.RULE,
     seeds.RULE,
+    significance.RULE,
     packaging.RULE,
 )

@@ -17,7 +17,7 @@ from auditor.errors import SubmissionError
 from tests.auditor.inspect.records import honest
 from tests.auditor.test_cli import auditor
 
-BOUNDS = Bounds(ruleset="parameter-golf-2026-05")
+BOUNDS = Bounds(ruleset="2026-05-02")
 
 
 def git(path: Path, *words: str) -> str:

@@ -74,7 +74,7 @@ def document(*facts: object, **changes: Any) -> dict[str, Any]:
     evidence = Evidence()
     evidence.add(*facts)
     whole: dict[str, Any] = {
-        "ruleset": "parameter-golf-2026-05",
+        "ruleset": "2026-05-02",
         "engine": "strict-prefix 0.1.0",
         "submission": {
             "folder": "2026-03-25_Ngram",
