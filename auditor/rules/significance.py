@@ -5,14 +5,14 @@ asks for 0.005 nats a token at p < 0.01. From 2026-04-28 organisers went by anot
 that there is any gain at all; both are reported, because the text was never changed.
 
 **How it is judged.** By the logs (strength `logged`), against the folder of the earlier record
-that `--against` names: a one-sided test of Welch on the final scores of the claimed runs of both, two
-at least. Scores are compared in bits per byte, because tokenizers differ, and 0.005 nats a token
-is made into bits per byte by the new record's own tokens. p < 0.01 passes; where only the later bar
-is cleared the answer is INCONCLUSIVE; neither fails the rule. Without an earlier record the rule
-does not apply.
+that `--against` names: a one-sided test of Welch on the final scores of the claimed runs of both,
+two at least. Scores are compared in bits per byte, because tokenizers differ, and 0.005 nats a
+token is made into bits per byte by the new record's own tokens. p < 0.01 passes; where only the
+later bar is cleared the answer is INCONCLUSIVE; neither fails the rule. Without an earlier record
+the rule does not apply.
 
-**How it can be wrong.** Seeds of one machine are not independent of it, and three of them say little
-of the spread. Which record came before is for whoever asks to know.
+**How it can be wrong.** Seeds of one machine are not independent of it, and three of them say
+little of the spread. Which record came before is for whoever asks to know.
 """
 
 from auditor.evidence import Evidence, FinalScores, LoggedNumbers, PriorRecord
