@@ -38,6 +38,7 @@ _RUN = re.compile(r"\b(?:torchrun|python3?|accelerate)\b[^\n]{0,600}?\b\w+\.py\b
 _ASSIGNMENT = re.compile(r"(?<![\w.-])([A-Z][A-Z0-9_]{1,60})=(\"[^\"\n]*\"|'[^'\n]*'|[^\s\\`\"']*)")
 _FLAG = re.compile(r"--([\w-]{1,60})(?:[= ]([^\s-][^\s]*))?")
 _WORLD = re.compile(r"^\s*world_size\s?[:=]\s?(\d{1,4})\b", re.MULTILINE)
+_WORDS = {"True": True, "False": False, "None": None}
 _OF_THE_LAUNCHER = {"WORLD_SIZE", "RANK", "LOCAL_RANK"}
 """Their defaults in the source say nothing: torchrun sets them in every scored run."""
 _PROCESSES = re.compile(r"--nproc[_-]per[_-]node[= ](\d{1,4})")
@@ -130,9 +131,12 @@ def read_launch(submission: Submission) -> Launch:
 
 
 def _literal(text: str) -> Any:
+    """A printed value: a number, a truth value, nothing, or else a text."""
+    if text in _WORDS:
+        return _WORDS[text]
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return float(text) if "." in text or "e" in text else int(text)
+    except ValueError:
         return text
 
 

@@ -19,14 +19,23 @@ def read_shift_gates(program: Program) -> ShiftGates:
     masked: list[Spot] = []
     open_gates: list[Spot] = []
     for module in program.modules:
-        for function, _ in functions(module.tree.body):
-            for node in ast.walk(function):
-                if isinstance(node, ast.Call) and _joins_shifted(node):
-                    text = "\n".join(module.lines[function.lineno - 1 : function.end_lineno])
-                    (masked if _MASK.search(text) else open_gates).append(
-                        _spot(module, node.lineno)
-                    )
-    return ShiftGates(masked=tuple(dict.fromkeys(masked)), open=tuple(dict.fromkeys(open_gates)))
+        for node in module.nodes:
+            if isinstance(node, ast.Call) and _joins_shifted(node):
+                around = _around(module, node.lineno)
+                spot = (module.path, node.lineno, module.text(node.lineno))
+                (masked if _MASK.search(around) else open_gates).append(spot)
+    return ShiftGates(masked=tuple(masked), open=tuple(open_gates))
+
+
+def _around(module: Module, line: int) -> str:
+    """Text of the innermost function that holds a line."""
+    inside = [
+        (function.lineno, function.end_lineno or function.lineno)
+        for function, _ in functions(module.tree.body)
+        if function.lineno <= line <= (function.end_lineno or function.lineno)
+    ]
+    first, last = max(inside, default=(line, line))
+    return "\n".join(module.lines[first - 1 : last])
 
 
 def _joins_shifted(node: ast.Call) -> bool:
@@ -38,7 +47,3 @@ def _joins_shifted(node: ast.Call) -> bool:
         return False
     mixed = ast.unparse(parts[1])
     return bool(_BEFORE.search(mixed)) and "[:, 1:]" in mixed
-
-
-def _spot(module: Module, line: int) -> Spot:
-    return module.path, line, module.text(line)

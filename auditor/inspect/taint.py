@@ -22,6 +22,7 @@ from auditor.inspect.values import (
     join,
     named,
     scored_elements,
+    token_lines,
 )
 
 MAX_CALL_DEPTH = 24
@@ -45,8 +46,11 @@ class Taint(Expressions):
         self._visits = 0
         self._modules = modules
         for module in modules:
+            lines = token_lines(module)
             for node, owner in functions(module.tree.body):
-                function = Function(module, node, owner, scored_elements(node))
+                indexed = any(node.lineno <= line <= (node.end_lineno or 0) for line in lines)
+                scored = scored_elements(node) if indexed else set()
+                function = Function(module, node, owner, scored)
                 self.functions.setdefault(node.name, []).append(function)
 
     def run(self) -> Seen:

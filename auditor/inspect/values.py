@@ -100,6 +100,17 @@ def is_context_name(name: str) -> bool:
     return bool(_CONTEXT.fullmatch(name))
 
 
+def token_lines(module: Module) -> list[int]:
+    """Lines on which tokens are indexed; most functions have none."""
+    return [
+        node.lineno
+        for node in module.nodes
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and _TOKENS.fullmatch(node.value.id)
+    ]
+
+
 def scored_elements(function: ast.AST) -> set[str]:
     """Indexed tokens that follow the context of the same function, as source text.
 

@@ -7,7 +7,6 @@ decided is a setting, whatever happens in a branch hangs on it, and says so.
 
 import ast
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from auditor.inspect.config import UNKNOWN, Config
@@ -121,7 +120,7 @@ class Machine(Operations):
         if value.constant is not UNKNOWN or value.regions or value.through or value.refs:
             return value
         constant = self.config.value(node, Locals(env))
-        return value if constant is UNKNOWN else replace(value, constant=constant)
+        return value if constant is UNKNOWN else value.but(constant=constant)
 
     def _class(self, node: ast.ClassDef, env: Env) -> None:
         for statement in node.body:
@@ -161,7 +160,7 @@ class Machine(Operations):
         if isinstance(node.target, ast.Name):
             left = env.get(node.target.id, NOTHING)
             value = self.used(node.lineno, left, right)
-            env[node.target.id] = replace(value, refs=value.refs | left.refs, constant=UNKNOWN)
+            env[node.target.id] = value.but(refs=value.refs | left.refs, constant=UNKNOWN)
             self.put(node.target.id, value)
             if left.refs:  # `delta -= rate * gradient` is a step
                 for ref in left.refs:
@@ -255,12 +254,12 @@ class Machine(Operations):
         assigned = self._assigned[key]
         for name in assigned & set(env):
             old = env[name]
-            env[name] = replace(old, constant=UNKNOWN, turns=advanced(old.turns, loop, 0))
+            env[name] = old.but(constant=UNKNOWN, turns=advanced(old.turns, loop, 0))
         for turn in range(1 if count == 1 else 2):
             self.loops.running[loop] = turn
             for name in assigned & set(env):
                 old = env[name]
-                env[name] = replace(old, turns=advanced(old.turns, loop, turn))
+                env[name] = old.but(turns=advanced(old.turns, loop, turn))
             bind(turn)
             self._block(body, env)
         del self.loops.running[loop]
@@ -320,7 +319,7 @@ class Machine(Operations):
         turns = frozenset({(loop, turn)})
         place = self.place(node.lineno)
         regions = frozenset(region.now(self.loops).sliced(place, turns) for region in whole.regions)
-        return replace(whole, regions=regions, turns=cut(whole.turns | turns))
+        return whole.but(regions=regions, turns=cut(whole.turns | turns))
 
     def comprehension(self, node: ast.expr, env: Env) -> Value:
         """One turn of each of its loops."""
@@ -338,7 +337,7 @@ class Machine(Operations):
         for loop in begun:
             del self.loops.running[loop]
         regions = frozenset(region.now(self.loops) for region in value.whole().regions)
-        return replace(value.whole(), regions=regions)
+        return value.whole().but(regions=regions)
 
     # --- calls ---------------------------------------------------------------------------------
 
@@ -357,7 +356,7 @@ class Machine(Operations):
             env[name] = value
         if function.node.args.vararg is not None:
             rest = tuple(args[len(names) - len(function.node.args.kwonlyargs) :])
-            env[function.node.args.vararg.arg] = replace(join(rest).whole(), items=rest)
+            env[function.node.args.vararg.arg] = join(rest).whole().but(items=rest)
         for name, value in keywords.items():
             if name in names:
                 env[name] = value
@@ -383,7 +382,7 @@ class Machine(Operations):
         given = join([*args, *keywords.values()]).whole()
         if self.opaque(name):
             if given.refs and any("Optimizer" in base for base in self._bases(name)):
-                return replace(given, classes=frozenset({name}))
+                return given.but(classes=frozenset({name}))
             return self.allocate(kind=name)
         made = self.allocate(kind=name)
         for function in self.functions.get("__init__", []):
@@ -391,7 +390,7 @@ class Machine(Operations):
                 self.enter(function, args, keywords, made)
                 return made
         # A dataclass or a tuple keeps what it was given.
-        return replace(given, refs=given.refs | made.refs, classes=made.classes)
+        return given.but(refs=given.refs | made.refs, classes=made.classes)
 
     def _bases(self, name: str) -> set[str]:
         found: set[str] = set()

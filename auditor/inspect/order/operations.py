@@ -5,7 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from auditor.inspect.config import UNKNOWN, Config
 from auditor.inspect.order.values import (
@@ -186,7 +186,7 @@ class Operations(ABC):
             case ast.Tuple() | ast.List():
                 items = tuple(self.value(item, env) for item in node.elts)
                 if isinstance(node, ast.Tuple) and len(items) <= 12:
-                    return replace(join(items).whole(), items=items) if items else NOTHING
+                    return join(items).whole().but(items=items) if items else NOTHING
                 return join(items).whole()
             case ast.IfExp():
                 truth = self.config.truth(node.test, Locals(env))
@@ -216,11 +216,11 @@ class Operations(ABC):
             return value
         place = frozenset({self.place(node.lineno)})
         if isinstance(node.op, ast.Div) and _names_length(node.right):
-            return replace(value, spread=value.spread | place)
+            return value.but(spread=value.spread | place)
         power = node.right if isinstance(node.op, ast.Pow) else None
         root = isinstance(power, ast.BinOp) and isinstance(power.op, ast.Div)
         if root and _names_length(power.right):  # type: ignore[union-attr]  # root says what it is
-            return replace(value, rooted=value.rooted | place)
+            return value.but(rooted=value.rooted | place)
         return value
 
     def _text(self, node: ast.JoinedStr, env: Env) -> Value:
@@ -268,9 +268,9 @@ class Operations(ABC):
         else:
             value = _named(node.attr)
             if value is NOTHING:
-                value = replace(base, functions=frozenset(), classes=frozenset())
+                value = base.but(functions=frozenset(), classes=frozenset())
         if node.attr in self.moving:
-            value = replace(value, turns=cut(value.turns | self.now()))
+            value = value.but(turns=cut(value.turns | self.now()))
         return value
 
     _class_level: dict[str, Value]
@@ -291,13 +291,13 @@ class Operations(ABC):
             # What an ended loop left in a list is some element of it.
             turns = frozenset(turn for turn in index.turns if turn[0] in self.loops.running)
             regions = frozenset(region.sliced(place, turns) for region in base.regions)
-            base = replace(base, regions=regions)
+            base = base.but(regions=regions)
         if base.extent and isinstance(node.slice, ast.Slice) and not _small(node.slice):
             whole = node.slice.lower is not None or node.slice.step is not None
-            base = replace(base, extent=whole)  # a beginning is not all; parts of a rank are
+            base = base.but(extent=whole)  # a beginning is not all; parts of a rank are
         if index.regions and not base.regions:
-            return self.used(node.lineno, base, replace(index, refs=frozenset(), deps=frozenset()))
-        return replace(base, turns=cut(base.turns | index.turns), functions=base.functions)
+            return self.used(node.lineno, base, index.but(refs=frozenset(), deps=frozenset()))
+        return base.but(turns=cut(base.turns | index.turns), functions=base.functions)
 
     def _slice_place(self, node: ast.Subscript, env: Env) -> Place:
         """Where a slice was first written; the same words of the same values are the same slice."""
@@ -315,8 +315,7 @@ class Operations(ABC):
         learnt = set(self._marks(whole))
         if not whole.refs and not learnt:
             return whole
-        return replace(
-            whole,
+        return whole.but(
             regions=frozenset(),
             through=cut(whole.through | whole.regions),
             refs=frozenset(),
@@ -361,15 +360,15 @@ class Operations(ABC):
             return special
         result = self.used(node.lineno, *everything)
         if name in ("exp", "exp2") and result.spread:
-            result = replace(result, rooted=result.rooted | result.spread)
+            result = result.but(rooted=result.rooted | result.spread)
         if name in RANDOM:
-            result = replace(result, turns=cut(result.turns | self.now()))
+            result = result.but(turns=cut(result.turns | self.now()))
         with_tokens = sum(bool(value.regions) for value in given)
         tokens = result.regions | result.through
         if tokens and (name in LOSSES or (on.refs and with_tokens > 1)):
-            result = replace(result, loss=True)
+            result = result.but(loss=True)
         constant = UNKNOWN if tokens else self.config.value(node, Locals(env))
-        return replace(result, constant=constant)
+        return result.but(constant=constant)
 
     def _arguments(self, node: ast.Call, env: Env) -> Iterator[Value]:
         for argument in node.args:
@@ -396,7 +395,7 @@ class Operations(ABC):
                 return join(self._run(one, node, args, keywords, NOTHING, env) for one in functions)
             if known is not None and known.refs:
                 value = self.used(node.lineno, known, *args, *keywords.values())
-                return replace(value, loss=sum(bool(a.regions) for a in args) > 1)
+                return value.but(loss=sum(bool(a.regions) for a in args) > 1)
             if name in self.classes:
                 return self.construct(name, args, keywords)
             plain = [one for one in self.functions.get(name, []) if one.owner is None]
@@ -458,7 +457,7 @@ class Operations(ABC):
         """Calls whose meaning is known; None for all others."""
         given = join([*args, *keywords.values()]).whole()
         if name in SIZES:
-            return replace((on | given).number(), constant=UNKNOWN)
+            return ((on | given).number()).but(constant=UNKNOWN)
         if name == "backward":
             self._backward(node, on | given)
             return NOTHING
@@ -558,9 +557,9 @@ class Operations(ABC):
         """An entry at an index that may be made of tokens was changed."""
         line = getattr(node, "lineno", 0)
         marks = frozenset(self._learnt("table", line, index.regions)) | value.marks
-        kept = replace(value, marks=marks, refs=frozenset(), functions=frozenset(), items=())
+        kept = value.but(marks=marks, refs=frozenset(), functions=frozenset(), items=())
         if index.regions:
-            kept = replace(kept, regions=frozenset())
+            kept = kept.but(regions=frozenset())
         self.mutate(base, kept, env)
 
     def mutate(self, node: ast.expr, value: Value, env: Env) -> None:
@@ -583,7 +582,7 @@ class Operations(ABC):
 
     def put(self, name: str, value: Value) -> None:
         """Note that a value went into what a name holds, which a caller may hold too."""
-        kept = replace(value, refs=frozenset(), functions=frozenset(), items=())
+        kept = value.but(refs=frozenset(), functions=frozenset(), items=())
         self.changed[-1][name] = self.changed[-1].get(name, NOTHING) | kept
 
     def opaque_object(self, ref: int) -> bool:
@@ -629,7 +628,7 @@ class Operations(ABC):
         if len(losses) < (3 if name == "where" else 2):
             return None
         value = self.used(node.lineno, *args)
-        return replace(value, chosen=value.chosen | {self.place(node.lineno)})
+        return value.but(chosen=value.chosen | {self.place(node.lineno)})
 
     def _backward(self, node: ast.Call, value: Value) -> None:
         learnt = frozenset(self._learnt("step", node.lineno, value.regions | value.through))
@@ -664,7 +663,7 @@ class Operations(ABC):
         for ref in value.refs:
             for made in copy.refs:
                 self.heap[made].attributes.update(self.heap[ref].attributes)
-        return replace(value, refs=copy.refs, deps=frozenset())
+        return value.but(refs=copy.refs, deps=frozenset())
 
     def _fresh(self, node: ast.Call, env: Env) -> Value:
         made = self.allocate()
