@@ -18,8 +18,8 @@ from auditor.inspect.units import Guard
 from auditor.inspect.values import Function, FunctionNode
 
 MAX_DEPTH = 24
-MAX_STATEMENTS = 400_000
-"""Of one run; the largest programs of this benchmark take a tenth."""
+MAX_STATEMENTS = 60_000
+"""Of one run; the largest programs of this benchmark take a seventh."""
 Decided = tuple[bool, bool, str | None]
 """Whether the body runs, whether the other branch does, and what could not be decided."""
 

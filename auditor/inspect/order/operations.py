@@ -184,7 +184,8 @@ class Operations(ABC):
                 left, right = self.value(node.left, env), self.value(node.right, env)
                 return self._spread(node, self.used(node.lineno, left, right), left)
             case ast.Tuple() | ast.List():
-                items = tuple(self.value(item, env) for item in node.elts)
+                # Items of items are not kept apart: doubling them forty times is one line of code.
+                items = tuple(self.value(item, env).whole() for item in node.elts)
                 if isinstance(node, ast.Tuple) and len(items) <= 12:
                     return join(items).whole().but(items=items) if items else NOTHING
                 return join(items).whole()

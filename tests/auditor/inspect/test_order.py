@@ -3,13 +3,16 @@
 The mutation test: each twin fails the rule of the property that it breaks, and no other.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
+from auditor.errors import CannotMeasure
 from auditor.evidence import Evidence, LearningOrder
 from auditor.inspect import inspect
 from auditor.inspect.order.learning import read_learning_order
@@ -466,9 +469,26 @@ def test_two_readings_in_two_processes_are_equal():
     assert len(outputs) == 1
 
 
-def test_a_program_that_calls_itself_for_ever_ends():
-    script = HONEST + "\ndef f(n):\n    return f(n - 1) + g(n)\ndef g(n):\n    return f(n)\nf(3)\n"
-    assert read_learning_order(read_program(submission({"train_gpt.py": script}))).early == ()
+ENDLESS = {
+    "calls itself": "def f(n):\n    return f(n - 1) + g(n)\ndef g(n):\n    return f(n)\nf(3)\n",
+    "calls twice what calls twice": "def f0(): return 1\n"
+    + "".join(f"def f{n}(): return f{n - 1}() + f{n - 1}()\n" for n in range(1, 24))
+    + "f23()\n",
+    "loops in loops": "".join(" " * n + "while x > 0:\n" for n in range(60)) + " " * 60 + "x = y\n",
+    "doubles a tuple": "x = (1, 2)\n" + "x = (x, x)\n" * 60 + "print(x)\n",
+    "branches on nothing known": "def f(a):\n"
+    + "    if a:\n        b = a\n    else:\n        b = 2\n" * 400
+    + "f(g())\n",
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_program_that_is_written_to_be_slow_ends(name):
+    started = time.monotonic()
+    with contextlib.suppress(CannotMeasure):
+        made = read_program(submission({"train_gpt.py": ENDLESS[name]}))
+        assert read_learning_order(made).early == ()
+    assert time.monotonic() - started < 60
 
 
 def learnt(*links: Link, born: frozenset[int] = frozenset()) -> Learnt:
