@@ -11,6 +11,9 @@ having gone through a file or a buffer of serialised bytes, fails the rule, with
 it. Weights are not tables: every record scores a model in the process that trained it, or reads it
 back from its own artifact.
 
+**Violates:** #925, whose mixer was filled from the training shards and handed on in memory.
+**Innocent:** #1019 and #1493, which read their model back in the same process.
+
 **How it can be wrong.** What a file holds is taken to be paid for; whether the file is counted is
 the business of artifact-size. State in compiled code is not seen. A table in an object that the
 program reaches only by a computed name is not seen either.

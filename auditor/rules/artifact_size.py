@@ -15,6 +15,9 @@ fits, the author may mean the packed script; the shipped form is over the limit 
 is not, which is INCONCLUSIVE too, with both totals. A log over the limit that does not show the
 claimed score is of another run, and decides nothing about the claimed one.
 
+**Violates:** #1809, 16,024,793 bytes. **Innocent:** #1394, whose script is shipped compressed; a
+log that counts the unpacked one.
+
 **How it can be wrong.** A log can be edited. A model in a format that is not recognised counts as
 absent. Several blobs may be one model or one for each seed; they are summed only to give a PASS.
 """

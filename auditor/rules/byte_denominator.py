@@ -24,6 +24,9 @@ tokens (strength `source`). When every table that could be followed counts more 
 them than it stands for, the rule fails; a table that counts right passes nothing, because it may
 not be the one that is used.
 
+**Violates:** #1545, whose table holds the leading space that scoring adds again. **Innocent:**
+#1736, which counts the bytes of the original text beside changed tokens.
+
 **How it can be wrong.** A script that prints only mixed lines, or one that rewrites the text and
 counts the bytes of the original honestly, is judged by numbers that mean something else. A text
 that was made easier (lower case) has the right denominator and passes.

@@ -7,6 +7,9 @@ the positions charged so far, and what the counters held before the first write.
 fails the rule only when it had an effect, shown by an experiment on the score, and when no early
 optimiser step explains that effect as well.
 
+Violates: #846 and #870, which score again with a table that holds the whole split. Innocent:
+#1514, whose hints are computed ahead, each from what comes before it.
+
 How it can be wrong: a cache in a Python dict or in compiled code is not seen as writes. Then only
 the change of later tokens speaks for it, and the result says so. Where nothing ran, the source
 decides as in score-before-update, with tables in the place of optimisers: a second pass over tokens

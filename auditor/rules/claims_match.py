@@ -14,6 +14,9 @@ mean over some logs) is INCONCLUSIVE, with the mean beside it. Claimed bytes are
 totals of the logs and with the recount; they and a log that was printed by a script of another size
 than the shipped one are INCONCLUSIVE: packing a script afterwards is legal, and changes both.
 
+**Violates:** #2118, 1.04295 claimed and 1.05741 in the log of that seed. **Innocent:** a mean
+that is rounded; logs of an unpacked copy of the shipped script.
+
 **How it can be wrong.** Logs can be edited, or come from another configuration than the claim;
 then a FAIL says truly that they do not belong together, not which of the two is wrong. A score that
 a log prints in words that are not read here is not found. `submission.json` has no fixed shape: a

@@ -13,6 +13,9 @@ there: every switch on the way is known to be on, or a log shows that the branch
 is open the answer is INCONCLUSIVE and names it; where it is off, the read is mentioned and the rule
 passes. A script that could not be read (packed, compiled, not parsable) is INCONCLUSIVE.
 
+**Violates:** #779, `ctx_hash ^ (target * prime)` read at the target. **Innocent:** embeddings of
+hashed bigrams of the input; #1514, where the target is hashed for the update alone.
+
 **How it can be wrong.** The target is recognised by the names that scripts give it and by where it
 stands in the stream. A pair table that is read for every token of the vocabulary and divided by the
 sum of these reads is a distribution; such reads are never a FAIL here. A lookup in compiled code is

@@ -10,6 +10,9 @@ the mask stands. The rule is disputed: its findings are shown, and the result is
 it makes of `x[:, 1:]` and `x[:, :-1]`, and mentions nothing of a document's beginning. Where there
 is no such gate the rule does not apply.
 
+**Violates:** #1797 as it was first reviewed. **Innocent:** #1851, which closes the gate where a
+document begins.
+
 **How it can be wrong.** Attention over earlier documents is not looked for, and is as common; nor
 is a gate that is written in another way. A mask that is applied by the caller is taken for none.
 """

@@ -10,6 +10,9 @@ lines with different scores that imply the same bytes, less than 95% of those of
 Everything else about an unknown number is INCONCLUSIVE, unless a run on our own stream charged all
 of it; so is a part of the split in the track without records, where proxies are welcome.
 
+**Violates:** #2039, 9,662,464 tokens of 10,000 documents. **Innocent:** #1493, which drops less
+than a window at the end.
+
 **How it can be wrong.** A script that loads everything and scores a part prints the full number;
 its denominator then gives it away only when it counts the bytes of that part alone. Up to one
 window at the end of the stream is dropped by most scripts, and is not missed here.

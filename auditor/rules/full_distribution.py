@@ -15,6 +15,10 @@ of the true token, taken for the probability of each of its n bytes, and mixed w
 bytes. The root depends on which token it is; no number is made for any other byte, so what is mixed
 is no distribution over bytes. Organisers excluded such records in April 2026.
 
+Violates: #779, which adds to the true token what its own hashed pair was seen; #1991, which takes
+roots of one token's probability for those of bytes. Innocent: #1642, which adds one vector over
+the whole vocabulary before the softmax.
+
 How it can be wrong: on noise it cannot FAIL a valid submission but with probability 1e-9. It can
 PASS an invalid one: a mechanism that needs repeated contexts or real words finds nothing in uniform
 noise, and a leak smaller than the stated slack is not seen. In the source the bytes of a token are

@@ -10,6 +10,8 @@ thing is one finding, and adding it mends the submission.
 
 A script under another name among several Python files is INCONCLUSIVE, not missing.
 
+**Violates:** #529, without submission.json. **Innocent:** #1493.
+
 **How it can be wrong.** A log that never says "bpb", or that has another ending than .log or .txt,
 counts as missing. Whether the script runs is not tried here.
 """

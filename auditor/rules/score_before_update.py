@@ -13,6 +13,10 @@ and the answer is FAIL where the very tokens of the claimed score were in a grad
 were charged, with both lines, and no setting on the way is open. Reading alone never passes this
 rule.
 
+Violates: #462, which adapts to the whole split and then scores it; #1278, which fits an offset on
+the positions that it scores. Innocent: #549 and #1413, which score a chunk and then learn from
+it; #1530, whose warm-up on validation tokens is thrown away.
+
 How it can be wrong: a step whose tokens cannot be found in the stream is not placed; then the rule
 is INCONCLUSIVE. Learning without an optimiser (counters) is judged by causal-cache. In the source,
 two slices of the stream count as the same tokens when they are taken in one place in the same turn

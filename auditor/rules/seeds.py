@@ -9,6 +9,9 @@ there are three distinct seeds, but no three of one configuration, the rule fail
 that differ and both values. Fewer than three distinct seeds are INCONCLUSIVE: early records were
 accepted with one.
 
+**Violates:** #2124, whose third seed has another configuration. **Innocent:** #1493, three seeds
+and one configuration.
+
 **How it can be wrong.** Logs of ablations near the claimed score count as claimed. Where one of the
 logs does not print its settings, nothing is compared.
 """

@@ -11,6 +11,8 @@ token is made into bits per byte by the new record's own tokens. p < 0.01 passes
 later bar is cleared the answer is INCONCLUSIVE; neither fails the rule. Without an earlier record
 the rule does not apply.
 
+**Violates:** #374, better by less than seeds scatter. **Innocent:** #549 and #1019.
+
 **How it can be wrong.** Seeds of one machine are not independent of it, and three of them say
 little of the spread. Which record came before is for whoever asks to know.
 """

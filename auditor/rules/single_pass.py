@@ -13,6 +13,9 @@ INCONCLUSIVE with the count.
 Where nothing ran, the source shows one case of it: the minimum of two losses of the same tokens,
 taken on the way to the claimed score.
 
+Violates: #573, which scores several times and keeps the smaller loss. Innocent: #549, which
+trains several epochs on chunks that were scored once.
+
 How it can be wrong: state that is neither an optimiser's nor a counter's is not seen as an update.
 The tokens dropped at the end of the stream (less than one window) are not charged at all; how much
 may be missing is the business of full coverage, not of this rule.

@@ -12,6 +12,9 @@ often their gates `within_gate`, `word_gate` and `agree2plus` were open. These g
 token being predicted continues a word; organisers excluded records that had them open, and asked
 for logs with zeros.
 
+Violates: #2041, whose expert was let in where the next token continues a word. Innocent: #1514,
+whose hints are made of the tokens before alone.
+
 How it can be wrong: one site is changed per audit (drawn from the submission's digest), so a look
 ahead that happens only elsewhere is missed. Use of the token itself at its own position is the
 business of full-distribution.

@@ -16,6 +16,9 @@ once more to calibrate the quantisation.
 
 The other track has no such limit: NOT APPLICABLE.
 
+**Violates:** #606, 600.0 s and then 3.6 s of calibration on training data. **Innocent:** #1394,
+which stops at 588.1 s and calibrates for 11.3 s.
+
 **How it can be wrong.** Only what the logs print is added up; a calibration without a time is not
 seen. Seconds of hardware other than eight H100 mean something else, and a log that lists another
 accelerator decides nothing.

@@ -10,6 +10,9 @@ CaseOps text with a boundary of 10,000 documents leaves 1,499 training shards; w
 are left. A log with both numbers fails the rule: an organiser ruled so on one. Other counts decide
 nothing: a copy of the shards may have any number of them.
 
+**Violates:** #2130, 1,499 shards beside a score over 50,000 documents. **Innocent:** #1855, 80
+published shards.
+
 **How it can be wrong.** The number of shards is a fingerprint and no hash of documents. A log
 without it, or with the 80 or 143 shards of the published data, shows nothing either way, so the
 rule never passes by it.

@@ -9,6 +9,9 @@ adapted before quantisation, calibrated quantisation on validation text, or stor
 what an optimiser, a table or a calibration took from validation tokens, and what is then serialised
 before the claimed score is printed, fails the rule, with both lines.
 
+**Violates:** #1487, which adapts to the split before quantisation. **Innocent:** #1019, which
+calibrates on text that the model wrote itself.
+
 **How it can be wrong.** A copy of the adapted model that is saved for later use, while the score is
 that of another, is found as well; such a file would have to be written before the score. What is
 chosen by a person who has seen validation scores is not visible in a program.
