@@ -132,6 +132,8 @@ class Machine(Operations):
                         self._class_level[target.id] = value if old is None else old | value
 
     def _assign(self, target: ast.expr, value: Value, env: Env) -> None:
+        if self.choosing and value.loss:
+            value = value.but(chosen=value.chosen | {self.choosing[-1]})
         match target:
             case ast.Name():
                 # What a loader returns may have lost where it came from; its name has not.
@@ -178,8 +180,25 @@ class Machine(Operations):
     # --- branches and loops --------------------------------------------------------------------
 
     def _if(self, node: ast.If, env: Env) -> bool:
+        if not self._asks_for_the_smaller(node.test, env):
+            return self._branches(node, env)
+        self.choosing.append(self.place(node.lineno))
+        left = self._branches(node, env)
+        self.choosing.pop()
+        return left
+
+    def _asks_for_the_smaller(self, test: ast.expr, env: Env) -> bool:
+        """Whether a test compares two losses."""
+        value = self.value(test, env)
+        if not isinstance(test, ast.Compare) or len(test.ops) != 1 or value is NOTHING:
+            return False
+        sides = (self.value(side, env) for side in (test.left, test.comparators[0]))
+        return isinstance(test.ops[0], ast.Lt | ast.Gt | ast.LtE | ast.GtE) and all(
+            side.loss for side in sides
+        )
+
+    def _branches(self, node: ast.If, env: Env) -> bool:
         body, other, doubt = self._decide(node, env)
-        self.value(node.test, env)
         if not (body and other):
             return self._block(node.body if body else node.orelse, env)
         if doubt is not None:

@@ -34,7 +34,9 @@ SIZES = frozenset(
      "hasattr", "type", "id", "stat", "getsize", "exists"}
 )  # fmt: skip
 """What is known of them is how much, and not what."""
-LOSSES = frozenset({"cross_entropy", "nll_loss", "log", "log2", "logaddexp", "log1p", "logsumexp"})
+LOSSES = frozenset(
+    {"cross_entropy", "nll_loss", "log_softmax", "log", "log2", "logaddexp", "log1p", "logsumexp"}
+)
 COPIES = frozenset({"clone", "cpu", "copy", "tolist", "numpy", "state_dict", "named_buffers"})
 SERIALISERS = frozenset({"save", "dump", "dumps", "savez", "savez_compressed", "compress"})
 READERS = frozenset({"load", "loads", "decompress"})
@@ -131,6 +133,8 @@ class Operations(ABC):
         self.heap: dict[int, Object] = {}
         self.loops = Loops()
         self.doubts: list[str] = []
+        self.choosing: list[Place] = []
+        """Tests around this place that ask which of two losses is smaller."""
         self.saved = NOTHING
         self.reports: list[Report] = []
         self.serialised: list[Saved] = []
@@ -213,10 +217,10 @@ class Operations(ABC):
 
     def _spread(self, node: ast.BinOp, value: Value, left: Value) -> Value:
         """Mark the share of a byte in the log of a token's probability, or its root."""
-        if not left.loss:
+        if not left.through and not left.loss:
             return value
         place = frozenset({self.place(node.lineno)})
-        if isinstance(node.op, ast.Div) and _names_length(node.right):
+        if left.loss and isinstance(node.op, ast.Div) and _names_length(node.right):
             return value.but(spread=value.spread | place)
         power = node.right if isinstance(node.op, ast.Pow) else None
         root = isinstance(power, ast.BinOp) and isinstance(power.op, ast.Div)

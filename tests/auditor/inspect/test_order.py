@@ -236,6 +236,18 @@ VIOLATIONS = {
             )
         ],
     ),
+    "keeps the mixture where it has the smaller loss": (
+        "single-pass",
+        [
+            (
+                "        total += mixed.item() * 64\n",
+                "        kept = loss\n"
+                "        if mixed < loss:\n"
+                "            kept = mixed\n"
+                "        total += kept.item() * 64\n",
+            )
+        ],
+    ),
     "hands over a table of training tokens in memory": (
         "artifact-only",
         [
