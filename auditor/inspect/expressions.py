@@ -134,7 +134,7 @@ class Expressions(ABC):
         )
         if mixes and both.target and both.context and not both.keys and not both.vocab:
             return self._key(both, line)
-        return replace(both, parts=())
+        return both.apart()
 
     def _key(self, mixed: Value, line: int) -> Value:
         """An index into which target and context went."""
@@ -211,7 +211,7 @@ class Expressions(ABC):
         if name == "__init__" or not 0 < len(called) <= 4:
             # What is looked up for every token (its piece, its bytes) is no candidate any more.
             vocab = everything.vocab and (base.vocab or _is_array_library(node.func))
-            return replace(everything, parts=(), vocab=vocab)
+            return everything.apart(vocab)
         return join([self._enter_call(function, node, args, keywords, env) for function in called])
 
     def _place(self, line: int) -> Place:

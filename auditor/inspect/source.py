@@ -22,6 +22,7 @@ MAX_LAYERS = 3
 MAX_DEPTH = 150
 """Nesting beyond this is not written by people, and would exhaust the stack of a recursive walk."""
 COMPILED = (".c", ".cc", ".cpp", ".cu", ".pyx", ".so")
+_LEAVES = (ast.expr_context, ast.operator, ast.boolop, ast.unaryop, ast.cmpop)
 _DECODERS = {"b85decode", "a85decode", "b64decode", "decompress", "fromhex", "unhexlify"}
 
 
@@ -33,7 +34,7 @@ class Module:
     tree: ast.Module
     lines: tuple[str, ...]
     nodes: tuple[ast.AST, ...]
-    """Every node of the tree, outer ones first."""
+    """Every node of the tree but operators and contexts, outer ones first."""
 
     def text(self, line: int) -> str:
         """A line of the file, shortened for a report."""
@@ -146,7 +147,15 @@ def _nodes(tree: ast.AST) -> tuple[ast.AST, ...] | None:
     nodes: list[ast.AST] = []
     for _ in range(MAX_DEPTH):
         nodes += level
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        below: list[ast.AST] = []
+        for node in level:
+            for name in node._fields:
+                child = getattr(node, name, None)
+                if isinstance(child, list):
+                    below += [one for one in child if isinstance(one, ast.AST)]
+                elif isinstance(child, ast.AST) and not isinstance(child, _LEAVES):
+                    below.append(child)
+        level = below
         if not level:
             return tuple(nodes)
     return None

@@ -232,4 +232,6 @@ def _parameter(name: str, value: Value) -> Value:
 def _merge(env: Env, other: Env) -> None:
     """Join another branch into an environment."""
     for name, value in other.items():
-        env[name] = env[name] | value if name in env else value
+        old = env.get(name)
+        if old is not value:
+            env[name] = value if old is None else old | value

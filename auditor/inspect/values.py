@@ -3,7 +3,8 @@
 import ast
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from auditor.inspect.source import Module
 
@@ -49,10 +50,12 @@ class Value:
 
     def __or__(self, other: "Value") -> "Value":
         """Either of two values."""
+        if other is NOTHING or self is other:
+            return self
+        if self is NOTHING or self == NOTHING:
+            return other
         if self == other or other == NOTHING:
             return self
-        if self == NOTHING:
-            return other
         same = len(self.parts) == len(other.parts)
         return Value(
             target=self.target or other.target,
@@ -65,6 +68,13 @@ class Value:
             if same
             else (),
         )
+
+    def apart(self, vocab: bool | None = None) -> "Value":
+        """Without its parts; mostly it has none, and stays what it is."""
+        vocab = self.vocab if vocab is None else vocab
+        if not self.parts and vocab == self.vocab:
+            return self
+        return replace(self, parts=(), vocab=vocab)
 
     def only_reads(self) -> "Value":
         """What is left of a comparison or a table's entry: it is no token any more."""
@@ -86,6 +96,7 @@ def join(values: Iterable[Value]) -> Value:
     return result
 
 
+@lru_cache(maxsize=50_000)
 def named(name: str) -> Value:
     """What the name of a variable says of it."""
     if _TARGET.fullmatch(name) and not _NOT_TARGET.search(name):
