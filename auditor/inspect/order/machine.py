@@ -139,7 +139,7 @@ class Machine(Operations):
                 # What a loader returns may have lost where it came from; its name has not.
                 plain = value.whole()
                 known = plain.number() != plain or value.constant is not UNKNOWN
-                env[target.id] = value if known else value | tokens_named(target.id)
+                self.set(env, target.id, value if known else value | tokens_named(target.id))
             case ast.Starred():
                 self._assign(target.value, value, env)
             case ast.Tuple() | ast.List():
@@ -162,7 +162,8 @@ class Machine(Operations):
         if isinstance(node.target, ast.Name):
             left = env.get(node.target.id, NOTHING)
             value = self.used(node.lineno, left, right)
-            env[node.target.id] = value.but(refs=value.refs | left.refs, constant=UNKNOWN)
+            changed = value.but(refs=value.refs | left.refs, constant=UNKNOWN)
+            self.set(env, node.target.id, changed)
             self.put(node.target.id, value)
             if left.refs:  # `delta -= rate * gradient` is a step
                 for ref in left.refs:
@@ -273,12 +274,13 @@ class Machine(Operations):
         assigned = self._assigned[key]
         for name in assigned & set(env):
             old = env[name]
-            env[name] = old.but(constant=UNKNOWN, turns=advanced(old.turns, loop, 0))
+            changed = old.but(constant=UNKNOWN, turns=advanced(old.turns, loop, 0))
+            self.set(env, name, changed)
         for turn in range(1 if count == 1 else 2):
             self.loops.running[loop] = turn
             for name in assigned & set(env):
                 old = env[name]
-                env[name] = old.but(turns=advanced(old.turns, loop, turn))
+                self.set(env, name, old.but(turns=advanced(old.turns, loop, turn)))
             bind(turn)
             self._block(body, env)
         del self.loops.running[loop]
@@ -342,7 +344,7 @@ class Machine(Operations):
 
     def comprehension(self, node: ast.expr, env: Env) -> Value:
         """One turn of each of its loops."""
-        inner: Env = env.new_child({})
+        inner = self.new_environment(env)
         begun = []
         for generator in node.generators:  # type: ignore[attr-defined]  # a comprehension
             self._loops += 1
@@ -367,7 +369,7 @@ class Machine(Operations):
         if len(self._stack) > MAX_DEPTH or function in self._stack:
             return NOTHING
         around = self.closures.get(id(function.node), self.globals)
-        env: Env = around.new_child({})
+        env = self.new_environment(around)
         names = function.parameters
         for name, default in _defaults(function.node):
             env[name] = self._known(default, around)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from auditor.inspect.config import UNKNOWN, Config
 from auditor.inspect.order.values import (
@@ -26,7 +27,21 @@ from auditor.inspect.order.values import (
 from auditor.inspect.source import Module
 from auditor.inspect.values import Function, Place
 
-Env = ChainMap[str, Value]
+
+class Env(ChainMap[str, Value]):
+    """Names of a function, and behind them those of what it stands in; looked up all the time."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The innermost value of a name."""
+        for names in self.maps:
+            if name in names:
+                return names[name]
+        return default
+
+    def __contains__(self, name: object) -> bool:
+        """Whether any of them has the name."""
+        return any(name in names for names in self.maps)
+
 
 SIZES = frozenset(
     {"len", "size", "numel", "dim", "isinstance", "nbytes", "shape", "ndim", "dtype", "device",
@@ -129,7 +144,7 @@ class Operations(ABC):
         self.config = config
         self.classes = classes
         self.functions: dict[str, list[Function]] = {}
-        self.globals: Env = ChainMap({})
+        self.globals = Env({})
         self.heap: dict[int, Object] = {}
         self.loops = Loops()
         self.doubts: list[str] = []
@@ -145,8 +160,13 @@ class Operations(ABC):
         self.closures: dict[int, Env] = {}
         """Where a function of a function was defined, by the identity of its node."""
         self._lambdas: dict[int, Function] = {}
-        self._slices: dict[tuple[object, ...], tuple[Place, tuple[Value, ...]]] = {}
-        """Values are kept, or another could get the identity of one that is gone."""
+        self._words: dict[int, tuple[str, list[str]]] = {}
+        """Text of a slice, and the names in it."""
+        self._slices: dict[tuple[object, ...], Place] = {}
+        self.versions: dict[tuple[int, str], int] = {}
+        """How often a name of an environment was set, by the identity of its dictionary."""
+        self._environments: list[object] = []
+        """Kept, or another could get the identity of one that is gone."""
         self.moving: set[str] = set()
         """Attributes that count something up."""
         self.clock = 0
@@ -206,7 +226,7 @@ class Operations(ABC):
                 ).number()
             case ast.NamedExpr():
                 value = self.value(node.value, env)
-                env[node.target.id] = value
+                self.set(env, node.target.id, value)
                 return value
             case ast.Lambda():
                 return Value(functions=frozenset({self._lambda(node, env)}))
@@ -248,7 +268,7 @@ class Operations(ABC):
         return function
 
     def _name(self, name: str, env: Env) -> Value:
-        known = env.get(name)
+        known: Value | None = env.get(name)
         if known is not None:
             return known
         if name in self.functions:
@@ -305,12 +325,23 @@ class Operations(ABC):
         return base.but(turns=cut(base.turns | index.turns), functions=base.functions)
 
     def _slice_place(self, node: ast.Subscript, env: Env) -> Place:
-        """Where a slice was first written; the same words of the same values are the same slice."""
-        names = sorted({part.id for part in ast.walk(node) if isinstance(part, ast.Name)})
-        values = tuple(env.get(name, NOTHING) for name in names)
-        key = (ast.unparse(node), *map(id, values))
-        place, _ = self._slices.setdefault(key, (self.place(node.lineno), values))
-        return place
+        """Where a slice was first written; the same words of unchanged names are the same slice."""
+        if id(node) not in self._words:
+            names = sorted({part.id for part in ast.walk(node) if isinstance(part, ast.Name)})
+            self._words[id(node)] = ast.unparse(node), names
+        text, names = self._words[id(node)]
+        versions = (
+            next(
+                (
+                    (id(known), self.versions.get((id(known), name), 0))
+                    for known in env.maps
+                    if name in known
+                ),
+                None,
+            )
+            for name in names
+        )
+        return self._slices.setdefault((text, *versions), self.place(node.lineno))
 
     def used(self, line: int, *values: Value) -> Value:
         """Several values in one operation: where tokens meet what has learnt, they are charged."""
@@ -585,6 +616,18 @@ class Operations(ABC):
         elif isinstance(node, ast.Subscript):
             self.mutate(node.value, value, env)
 
+    def new_environment(self, around: Env) -> Env:
+        """Names of a function that begins."""
+        env = Env({}, *around.maps)
+        self._environments.append(env.maps[0])
+        return env
+
+    def set(self, env: Env, name: str, value: Value) -> None:
+        """Give a name of an environment a value."""
+        env[name] = value
+        key = id(env.maps[0]), name
+        self.versions[key] = self.versions.get(key, 0) + 1
+
     def put(self, name: str, value: Value) -> None:
         """Note that a value went into what a name holds, which a caller may hold too."""
         kept = value.but(refs=frozenset(), functions=frozenset(), items=())
@@ -674,7 +717,7 @@ class Operations(ABC):
         made = self.allocate()
         base = node.func.value if isinstance(node.func, ast.Attribute) else None
         if isinstance(base, ast.Name):
-            env[base.id] = made
+            self.set(env, base.id, made)
         return made
 
     def allocate(self, marks: frozenset[Learnt] = frozenset(), kind: str | None = None) -> Value:

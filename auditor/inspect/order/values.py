@@ -143,6 +143,8 @@ class Value:
         """Either of two."""
         if other is NOTHING or self is other:
             return self if self.constant is UNKNOWN or self is other else self.but(constant=UNKNOWN)
+        if self._has_all_of(other):
+            return self if self.constant is UNKNOWN else self.but(constant=UNKNOWN)
         same = len(self.items) == len(other.items)
         equal = self.constant is not UNKNOWN and _equal(self.constant, other.constant)
         return Value(
@@ -174,11 +176,33 @@ class Value:
             setattr(made, name, changes[name] if name in changes else getattr(self, name))
         return made
 
+    def _has_all_of(self, other: "Value") -> bool:
+        """Whether a join would change nothing; mostly the other varies with loops and no more."""
+        return not (
+            self.items
+            or other.regions
+            or other.through
+            or other.refs
+            or other.deps
+            or other.marks
+            or other.settled
+            or other.charges
+            or other.chosen
+            or other.spread
+            or other.rooted
+            or other.functions
+            or other.classes
+            or (other.loss and not self.loss)
+            or (other.extent and not self.extent)
+        ) and (not other.turns or other.turns <= self.turns)
+
     def whole(self) -> "Value":
         """With all its items in one, and no longer a known constant."""
-        if not self.items and self.constant is UNKNOWN:
+        if self.items:
+            return (join(self.items) | self).but(items=(), constant=UNKNOWN)
+        if self.constant is UNKNOWN:
             return self
-        return (join(self.items) | self).but(items=(), constant=UNKNOWN)
+        return NOTHING if NOTHING._has_all_of(self) else self.but(constant=UNKNOWN)
 
     def number(self) -> "Value":
         """What a size or a count keeps."""
