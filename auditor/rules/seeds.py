@@ -35,7 +35,7 @@ from auditor.verdict import (
 
 WANTED = 3
 _OF_THE_RUN = re.compile(
-    r"seed|run|wallclock|path|dir|file|name|_id$|rank|host|port|device|time|elapsed|world|distributed|shards"
+    r"seed|run|wallclock|output|date|_every|iterations|^size$|bytes$|interval|path|dir|file|name|_id$|rank|host|port|device|time|elapsed|world|distributed|shards"
     r"|^val_tokens$|master|tokens_per|version|master|main_process|blob|artifact"
 )
 """Settings that differ between honest runs of one configuration."""

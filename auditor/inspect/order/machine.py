@@ -76,8 +76,9 @@ class Machine(Operations):
                 return True
             case ast.Assign():
                 value = self._known(node.value, env)
+                counts = isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.Add)
                 for target in node.targets:
-                    self._assign(target, value, env)
+                    self._assign(target, value, env, counts=counts)
             case ast.AnnAssign() if node.value is not None:
                 self._assign(node.target, self._known(node.value, env), env)
             case ast.AugAssign():
@@ -131,8 +132,9 @@ class Machine(Operations):
                         old = self._class_level.get(target.id)
                         self._class_level[target.id] = value if old is None else old | value
 
-    def _assign(self, target: ast.expr, value: Value, env: Env) -> None:
-        if self.choosing and value.loss:
+    def _assign(self, target: ast.expr, value: Value, env: Env, *, counts: bool = False) -> None:
+        """Bind; `counts` says that an entry becomes more, and is not just set."""
+        if self.choosing and value.loss and isinstance(target, ast.Subscript):
             value = value.but(chosen=value.chosen | {self.choosing[-1]})
         match target:
             case ast.Name():
@@ -155,6 +157,8 @@ class Machine(Operations):
                     attributes[target.attr] = value if old is NOTHING else old | value
             case ast.Subscript():
                 index = self.value(target.slice, env).whole()
+                if not counts:  # a buffer, whatever its index is made of
+                    index = index.number()
                 self.write(target.value, index, value.whole(), target, env)
 
     def _augment(self, node: ast.AugAssign, env: Env) -> None:
@@ -174,7 +178,7 @@ class Machine(Operations):
     def _assign_more(self, target: ast.expr, value: Value, env: Env) -> None:
         """`a.b += c` and `a[b] += c`: the old value stays in it."""
         if isinstance(target, ast.Subscript):
-            self._assign(target, value, env)
+            self._assign(target, value, env, counts=True)
         else:
             self.mutate(target, value, env)
 

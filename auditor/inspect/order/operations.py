@@ -56,11 +56,15 @@ COPIES = frozenset({"clone", "cpu", "copy", "tolist", "numpy", "state_dict", "na
 SERIALISERS = frozenset({"save", "dump", "dumps", "savez", "savez_compressed", "compress"})
 READERS = frozenset({"load", "loads", "decompress"})
 RESETS = frozenset({"zero_", "fill_", "normal_", "uniform_", "init_", "clear", "zeros_"})
-WRITERS = frozenset(
-    {"append", "appendleft", "extend", "insert", "update", "add", "setdefault", "scatter_",
-     "scatter_add_", "index_add_", "index_put_", "put_", "masked_scatter_", "add_", "sub_", "mul_",
-     "lerp_", "addcdiv_", "bincount_", "increment", "push"}
+KEEPERS = frozenset(
+    {"append", "appendleft", "extend", "insert", "push", "scatter_", "masked_scatter_", "put_"}
+)
+"""They put values into what they are called on."""
+COUNTERS = frozenset(
+    {"update", "add", "setdefault", "scatter_add_", "index_add_", "index_put_", "add_", "sub_",
+     "mul_", "lerp_", "addcdiv_", "increment"}
 )  # fmt: skip
+"""They change an entry; which one, an index made of tokens may say."""
 RANDOM = frozenset(
     {"randint", "randperm", "rand", "choice", "shuffle", "random", "permutation", "multinomial",
      "read", "readline", "unpack", "from_bytes", "pop", "popleft", "next", "recv", "get_nowait"}
@@ -85,7 +89,7 @@ _SPLIT_NAMES = {
 }  # fmt: skip
 _BYTES = re.compile(r"_lut$|bytes|leading_space|boundary")
 """Tables that a token is looked up in to count its bytes: the measure, and not the model."""
-_LENGTH = re.compile(r"len|bytes|^nb$|^L$|blen")
+_LENGTH = re.compile(r"(?:^|_)(?:n?bytes?|lens?|length)(?:_|$)|^nb$|^L$|^blen$")
 _OPAQUE = frozenset({"Module", "Optimizer", "Function"})
 """Bases of classes whose inside is a library's business."""
 
@@ -369,12 +373,18 @@ class Operations(ABC):
         # Tokens of earlier turns are what comes before; learning from them is what is allowed.
         regions = frozenset(region for region in regions if region.is_of_this_turn(self.loops))
         for mark in learnt:
-            found = {overlap(mark, region, self.loops) for region in regions}
+            found = {self._overlap(mark, region) for region in regions}
             if found & {True, None}:
                 early = True
                 yield Charge(place, mark, True in found, doubts | mark.doubts)
         if not early and any(region.split == VALIDATION for region in regions):
             yield Charge(place, None)
+
+    def _overlap(self, mark: Learnt, region: Region) -> bool | None:
+        """Whether tokens in use were learnt; what no loop moves may be a figure of all of them."""
+        found = overlap(mark, region, self.loops)
+        moved = any(loop in self.loops.running for link in region.links for loop, _ in link.turns)
+        return None if found and self.loops.running and not moved else found
 
     # --- calls ---------------------------------------------------------------------------------
 
@@ -579,10 +589,10 @@ class Operations(ABC):
                 self.heap[ref].marks = frozenset()
                 self.heap[ref].pending = frozenset()
             return on
-        if name in WRITERS:
+        if name in KEEPERS or name in COUNTERS:
             if on.refs and any(self.heap[ref].pending for ref in on.refs):
                 self._commit(on.refs)
-            if name in ("append", "appendleft", "extend", "insert", "push"):
+            if name in KEEPERS:
                 self.mutate(base, given, env)
             else:
                 self.write(base, given, given, node, env)
@@ -672,6 +682,9 @@ class Operations(ABC):
         return kept
 
     def _smaller(self, node: ast.Call, name: str, args: list[Value]) -> Value | None:
+        # The smaller of two sums, such as the best of several evaluations, is no choice a token.
+        if name == "min" and getattr(getattr(node.func, "value", None), "id", "") != "torch":
+            return None
         losses = [value for value in args if value.loss]
         if len(losses) < (3 if name == "where" else 2):
             return None

@@ -241,10 +241,10 @@ VIOLATIONS = {
         [
             (
                 "        total += mixed.item() * 64\n",
-                "        kept = loss\n"
+                "        kept = [loss]\n"
                 "        if mixed < loss:\n"
-                "            kept = mixed\n"
-                "        total += kept.item() * 64\n",
+                "            kept[0] = mixed\n"
+                "        total += kept[0].item() * 64\n",
             )
         ],
     ),
@@ -367,6 +367,39 @@ INNOCENT = {
             "        past.append(y)\n",
         ),
         ("    total, seen = 0.0, 0\n", "    total, seen, past = 0.0, 0, []\n"),
+    ],
+    "keeps a size that it looked up in all of the tokens": [
+        (
+            "        self.table = np",
+            "        self.size = load(Settings.val_files).max() + 1\n        self.table = np",
+        ),
+        ("        return self.table[context]", "        return self.table[context] / self.size"),
+    ],
+    "prints the best of several evaluations": [
+        at(
+            "AFTER SCORING",
+            "again = evaluate(args, scored, val_tokens, counts)",
+            "if again < val_loss:",
+            "    best = again",
+            "best = min(again, val_loss)",
+        )
+    ],
+    "fills buffers at places made of tokens, and one-hot rows": [
+        (
+            "        total += mixed.item() * 64\n",
+            "        rows = torch.zeros(64, 1024).scatter_(1, y, 1.0)\n"
+            "        first = {}\n"
+            "        first[int(y[0])] = x\n"
+            "        loss = F.cross_entropy(model.head(x) + rows.mean() * 0, y)\n"
+            "        total += mixed.item() * 64 + 0 * len(first)\n",
+        )
+    ],
+    "divides by how many were blended": [
+        (
+            "        total += mixed.item() * 64\n",
+            "        share = torch.exp(mixed / n_blended)\n"
+            "        total += mixed.item() * 64 * share / n_blended[y].sum()\n",
+        )
     ],
     "sums losses and counts of tokens in place": [
         ("    total, seen = 0.0, 0\n", "    total, seen = torch.zeros(()), 0\n"),
