@@ -61,10 +61,11 @@ KEEPERS = frozenset(
 )
 """They put values into what they are called on."""
 COUNTERS = frozenset(
-    {"update", "add", "setdefault", "scatter_add_", "index_add_", "index_put_", "add_", "sub_",
-     "mul_", "lerp_", "addcdiv_", "increment"}
-)  # fmt: skip
+    {"update", "add", "setdefault", "scatter_add_", "index_add_", "index_put_", "increment"}
+)
 """They change an entry; which one, an index made of tokens may say."""
+STEPS = frozenset({"add_", "sub_", "mul_", "lerp_", "addcdiv_"})
+"""They change all of what they are called on."""
 RANDOM = frozenset(
     {"randint", "randperm", "rand", "choice", "shuffle", "random", "permutation", "multinomial",
      "read", "readline", "unpack", "from_bytes", "pop", "popleft", "next", "recv", "get_nowait"}
@@ -169,6 +170,7 @@ class Operations(ABC):
         self._slices: dict[tuple[object, ...], Place] = {}
         self.versions: dict[tuple[int, str], int] = {}
         """How often a name of an environment was set, by the identity of its dictionary."""
+        self._serials: dict[int, int] = {}
         self._environments: list[object] = []
         """Kept, or another could get the identity of one that is gone."""
         self.moving: set[str] = set()
@@ -315,21 +317,25 @@ class Operations(ABC):
 
     def sliced(self, base: Value, index: Value, node: ast.Subscript, env: Env) -> Value:
         """A part of tokens, or the entry of a table."""
-        place = self._slice_place(node, env) if base.regions else self.place(node.lineno)
+        place, site = self.place(node.lineno), None
+        if base.regions:
+            place, site = self._slice_place(node, env)
         if base.regions and (index.turns or not _small(node.slice)):
             # What an ended loop left in a list is some element of it.
             turns = frozenset(turn for turn in index.turns if turn[0] in self.loops.running)
-            regions = frozenset(region.sliced(place, turns) for region in base.regions)
+            regions = frozenset(region.sliced(place, turns, site) for region in base.regions)
             base = base.but(regions=regions)
-        if base.extent and isinstance(node.slice, ast.Slice) and not _small(node.slice):
-            whole = node.slice.lower is not None or node.slice.step is not None
-            base = base.but(extent=whole)  # a beginning is not all; parts of a rank are
+        if base.extent and not base.regions and not _parts(node.slice):
+            base = base.but(extent=False)
         if index.regions and not base.regions:
             return self.used(node.lineno, base, index.but(refs=frozenset(), deps=frozenset()))
         return base.but(turns=cut(base.turns | index.turns), functions=base.functions)
 
-    def _slice_place(self, node: ast.Subscript, env: Env) -> Place:
-        """Where a slice was first written; the same words of unchanged names are the same slice."""
+    def _slice_place(self, node: ast.Subscript, env: Env) -> tuple[Place, object]:
+        """Where a slice was first written, and its site.
+
+        The same words of unchanged names are the same slice.
+        """
         if id(node) not in self._words:
             names = sorted({part.id for part in ast.walk(node) if isinstance(part, ast.Name)})
             self._words[id(node)] = ast.unparse(node), names
@@ -345,7 +351,8 @@ class Operations(ABC):
             )
             for name in names
         )
-        return self._slices.setdefault((text, *versions), self.place(node.lineno))
+        site = self._serials.get(id(env.maps[0]), 0), text
+        return self._slices.setdefault((text, *versions), self.place(node.lineno)), site
 
     def used(self, line: int, *values: Value) -> Value:
         """Several values in one operation: where tokens meet what has learnt, they are charged."""
@@ -589,10 +596,10 @@ class Operations(ABC):
                 self.heap[ref].marks = frozenset()
                 self.heap[ref].pending = frozenset()
             return on
-        if name in KEEPERS or name in COUNTERS:
+        if name in KEEPERS or name in COUNTERS or name in STEPS:
             if on.refs and any(self.heap[ref].pending for ref in on.refs):
                 self._commit(on.refs)
-            if name in KEEPERS:
+            if name not in COUNTERS:
                 self.mutate(base, given, env)
             else:
                 self.write(base, given, given, node, env)
@@ -602,6 +609,9 @@ class Operations(ABC):
     def write(self, base: ast.expr, index: Value, value: Value, node: ast.AST, env: Env) -> None:
         """An entry at an index that may be made of tokens was changed."""
         line = getattr(node, "lineno", 0)
+        held = self.value(base, env).whole()
+        if value.charges or value.through or held.charges or held.through:
+            index = index.number()  # sums of results, or results that are put right: no counts
         marks = frozenset(self._learnt("table", line, index.regions)) | value.marks
         kept = value.but(marks=marks, refs=frozenset(), functions=frozenset(), items=())
         if index.regions:
@@ -630,6 +640,7 @@ class Operations(ABC):
         """Names of a function that begins."""
         env = Env({}, *around.maps)
         self._environments.append(env.maps[0])
+        self._serials[id(env.maps[0])] = len(self._environments)
         return env
 
     def set(self, env: Env, name: str, value: Value) -> None:
@@ -782,6 +793,13 @@ def _small(node: ast.expr) -> bool:
         elif _number(part) is None and not isinstance(getattr(part, "value", part), type(Ellipsis)):
             return False
     return True
+
+
+def _parts(node: ast.expr) -> bool:
+    """Whether a slice of a list takes all of it, or the part of a rank; a beginning is not all."""
+    if not isinstance(node, ast.Slice):
+        return False
+    return node.lower is not None or node.step is not None or _small(node)
 
 
 def _number(node: ast.expr) -> int | None:

@@ -26,6 +26,10 @@ class Link:
 
     place: Place
     turns: frozenset[Turn]
+    site: object = None
+    """The function call in which it was taken, and in which words."""
+    partial: bool = False
+    """Whether a loop that has ended took some of its turns, and not all."""
 
 
 @dataclass(slots=True)
@@ -57,10 +61,12 @@ class Region:
         swept = False
         for link in self.links:
             turns = frozenset(turn for turn in link.turns if turn[0] in loops.running)
-            if link.turns and not turns and any(loop in loops.sweeping for loop, _ in link.turns):
+            gone = {loop for loop, _ in link.turns} - loops.running.keys()
+            if link.turns and not turns and gone & loops.sweeping:
                 swept = True
             elif turns or not swept:
-                links.append(Link(link.place, turns))
+                partial = link.partial or bool(gone - loops.sweeping)
+                links.append(Link(link.place, turns, link.site, partial))
         return Region(self.split, tuple(links))
 
     def is_of_this_turn(self, loops: "Loops") -> bool:
@@ -72,9 +78,9 @@ class Region:
             if loop in loops.running
         )
 
-    def sliced(self, place: Place, turns: frozenset[Turn]) -> "Region":
+    def sliced(self, place: Place, turns: frozenset[Turn], site: object = None) -> "Region":
         """A part of these tokens."""
-        return Region(self.split, (*self.links, Link(place, turns))[:MAX_SET])
+        return Region(self.split, (*self.links, Link(place, turns, site))[:MAX_SET])
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +288,8 @@ def overlap(learnt: Learnt, use: Region, loops: Loops) -> bool | None:
         both = {loop for loop, _ in a.turns} & {loop for loop, _ in b.turns}
         if any(_of(a, loop).isdisjoint(_of(b, loop)) for loop in both):
             return False
-        if a.place == b.place and (a.turns <= b.turns or b.turns <= a.turns):
+        nested = a.turns <= b.turns or b.turns <= a.turns
+        if a.place == b.place and a.site == b.site and nested and not a.partial:
             break
         return None
     return None if unknown else True

@@ -358,6 +358,16 @@ INNOCENT = {
             "        np.add.at(counts.table, val_tokens[np.arange(first) - order], 1)\n",
         )
     ],
+    "fills it in pieces with what lies before its part": [
+        (
+            "    total, seen = 0.0, 0\n",
+            "    total, seen = 0.0, 0\n"
+            "    windows = [start for start in range(0, val_tokens.numel(), 64)]\n"
+            "    mine = windows[len(windows) * RANK // 8 : len(windows) * (RANK + 1) // 8]\n"
+            "    for start in range(0, mine[0], 64):\n"
+            "        counts.update(val_tokens[start : start + 64], val_tokens[start + 1 :][:64])\n",
+        )
+    ],
     "keys the table by tokens that it remembers": [
         (
             CHARGE,
@@ -393,6 +403,16 @@ INNOCENT = {
             "        loss = F.cross_entropy(model.head(x) + rows.mean() * 0, y)\n"
             "        total += mixed.item() * 64 + 0 * len(first)\n",
         )
+    ],
+    "adds results up under keys, and puts single results right": [
+        (
+            "        total += mixed.item() * 64\n",
+            "        sums[int(y[0])] = sums.get(int(y[0]), 0.0) + mixed.item()\n"
+            "        logits = model.head(x)\n"
+            "        logits[0, y] += 0.5\n"
+            "        total += F.cross_entropy(logits, y).item() * 64 + sums[int(y[0])] * 0\n",
+        ),
+        ("    total, seen = 0.0, 0\n", "    total, seen, sums = 0.0, 0, {}\n"),
     ],
     "divides by how many were blended": [
         (
