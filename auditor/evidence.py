@@ -268,6 +268,8 @@ class SavedLearning:
     saved_file: str
     saved_line: int
     saved_text: str
+    scored: bool
+    """Whether the claimed score is, beyond doubt, that of something that had learnt it."""
     doubts: tuple[str, ...]
 
 

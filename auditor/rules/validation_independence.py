@@ -7,14 +7,15 @@ adapted before quantisation, calibrated quantisation on validation text, or stor
 
 **How it is judged.** By the source (strength `source`): the program is followed in its order, and
 what an optimiser, a table or a calibration took from validation tokens, and what is then serialised
-before the claimed score is printed, fails the rule, with both lines.
+before the claimed score is printed, fails the rule, with both lines, when the score is that of a
+model or a table that had learnt the same. Otherwise it is INCONCLUSIVE: it may be a copy.
 
 **Violates:** #1487, which adapts to the split before quantisation. **Innocent:** #1019, which
 calibrates on text that the model wrote itself.
 
-**How it can be wrong.** A copy of the adapted model that is saved for later use, while the score is
-that of another, is found as well; such a file would have to be written before the score. What is
-chosen by a person who has seen validation scores is not visible in a program.
+**How it can be wrong.** A file is known by its path or by the name of its buffer; one that is read
+by another name is taken for the last that was written. What is chosen by a person who has seen
+validation scores is not visible in a program.
 """
 
 from auditor.evidence import Evidence, LearningOrder, SavedLearning
@@ -36,13 +37,13 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     order = evidence.get(LearningOrder)
     if order is None:
         return inconclusive(evidence.why_not(LearningOrder))
-    certain = [saved for saved in order.saved if not saved.doubts]
+    certain = [saved for saved in order.saved if saved.scored and not saved.doubts]
     if certain and order.headline is not None:
         found = [_finding(saved) for saved in certain]
         return failed(Strength.SOURCE, found, f"read in the source; {order.headline}")
     if order.saved:
         doubts = [doubt for saved in order.saved for doubt in saved.doubts]
-        why = doubts[0] if doubts else "which print states the claimed score is a guess"
+        why = doubts[0] if doubts else "whether the claimed score is that of what was written"
         return inconclusive(
             f"{why} does not follow from what was read", [_finding(saved) for saved in order.saved]
         )

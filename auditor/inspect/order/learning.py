@@ -99,6 +99,7 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
                     doubts=tuple(sorted(mark.doubts | report.doubts)),
                 )
     last = max((report.order for report in headline), default=0)
+    scored = {(use.file, use.line) for use in early.values() if use.sure and not use.doubts}
     saved: dict[Place, SavedLearning] = {}
     for written in machine.serialised:
         for mark in written.value.marks:
@@ -111,6 +112,7 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
                     saved_file=written.place[0],
                     saved_line=written.place[1],
                     saved_text=text(written.place),
+                    scored=mark.place in scored,
                     doubts=tuple(sorted(mark.doubts)),
                 )
     return LearningOrder(

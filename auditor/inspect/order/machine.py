@@ -39,6 +39,7 @@ class Machine(Operations):
         }
         super().__init__(config, classes)
         self._modules = modules
+        self.own_modules, self.libraries = _imported(modules)
         self._shown = shown
         self._class_level = {}
         self._stack: list[Function] = []
@@ -426,6 +427,19 @@ class Machine(Operations):
                     found.add(base)
                     queue.append(base)
         return found
+
+
+def _imported(modules: tuple[Module, ...]) -> tuple[set[str], set[str]]:
+    """Names by which a program imports its own files, and all others."""
+    stems = {module.path.rsplit("/", 1)[-1].removesuffix(".py") for module in modules}
+    names: tuple[set[str], set[str]] = set(), set()
+    for module in modules:
+        for node in module.nodes:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                for alias in node.names:
+                    others = alias.name.rsplit(".", 1)[-1] not in stems
+                    names[others].add(alias.asname or alias.name.split(".", 1)[0])
+    return names
 
 
 def _targets(node: ast.AST) -> list[ast.expr]:

@@ -114,6 +114,8 @@ class Saved:
     place: Place
     value: Value
     order: int
+    names: frozenset[str]
+    """Paths and names by which it may be read again."""
 
 
 class Locals(Mapping[str, list[ast.expr]]):
@@ -155,7 +157,10 @@ class Operations(ABC):
         self.doubts: list[str] = []
         self.choosing: list[Place] = []
         """Tests around this place that ask which of two losses is smaller."""
-        self.saved = NOTHING
+        self.own_modules: set[str] = set()
+        """Names by which the program knows its own files."""
+        self.libraries: set[str] = set()
+        """And those of all others: `torch.load` is not its own `load`."""
         self.reports: list[Report] = []
         self.serialised: list[Saved] = []
         self.changed: list[dict[str, Value]] = [{}]
@@ -462,12 +467,14 @@ class Operations(ABC):
             return join(self._run(one, node, args, keywords, NOTHING, env) for one in functions)
         methods = [one for one in self.functions.get(name, []) if one.owner is not None]
         own = [one for one in methods if one.owner in on.classes]
-        if not own and not on.refs and not on.regions:
+        root = _root(node.func.value)
+        if root in self.own_modules:
             plain = [one for one in self.functions.get(name, []) if one.owner is None]
-            if plain and isinstance(node.func.value, ast.Name):
+            if plain:
                 return self._run(plain[-1], node, args, keywords, NOTHING, env)
             if name in self.classes:
                 return self.construct(name, args, keywords)
+        elif root not in self.libraries and not own and not on.refs and not on.regions:
             own = methods if len(methods) == 1 and not self.opaque(methods[0].owner) else []
         own = [
             one
@@ -535,7 +542,7 @@ class Operations(ABC):
         if name == "deepcopy":
             return self._copied(given)
         if name in COPIES and on.refs and not on.regions:
-            return Value(marks=self._marks(on), turns=on.turns)
+            return Value(marks=self._marks(on), turns=on.turns, deps=on.refs)
         if name == "requires_grad_" and not on.refs and not on.regions:
             return self._fresh(node, env)
         if (
@@ -550,10 +557,10 @@ class Operations(ABC):
         if name in ("zeros", "ones", "empty", "randn", "full", "tensor") and not given.regions:
             wants = keywords.get("requires_grad", NOTHING).constant is True
             return self.allocate() if wants else Value(turns=given.turns)
-        if name in SERIALISERS and (on | given).whole() != NOTHING:
-            return self._serialise(node, on | given)
+        if name in SERIALISERS:
+            return self._serialise(node, on | given, env)
         if name in READERS and not given.regions:
-            return Value(marks=given.marks | (self.saved.marks if not given.marks else frozenset()))
+            return self._read_back(node, given, env)
         if name in HISTOGRAMS and given.regions:
             return Value(marks=frozenset(self._learnt("table", node.lineno, given.regions)))
         if name in MINIMA or name == "where":
@@ -680,17 +687,36 @@ class Operations(ABC):
             known += text
         return known
 
-    def _serialise(self, node: ast.Call, value: Value) -> Value:
+    def _serialise(self, node: ast.Call, value: Value, env: Env) -> Value:
         self.clock += 1
-        if value.charges:  # losses and counts of them, for a report
+        holds = value.refs or value.deps or value.marks or value.regions or value.through
+        if value.charges or not holds:  # losses and counts of them, for a report
             return NOTHING
         marks = self._marks(value) | frozenset(self._learnt("data", node.lineno, value.regions))
         # What is written is paid for, whatever text of training it was made from.
         paid = frozenset(mark for mark in marks if mark.region.split == VALIDATION)
-        kept = Value(marks=cut(paid))
-        self.serialised.append(Saved(self.place(node.lineno), kept, self.clock))
-        self.saved = self.saved | kept
+        kept = Value(marks=cut(paid), deps=value.deps | value.refs)
+        place, names = self.place(node.lineno), self._file_names(node, env)
+        self.serialised.append(Saved(place, kept, self.clock, names))
         return kept
+
+    def _read_back(self, node: ast.Call, given: Value, env: Env) -> Value:
+        """What was written under the same name, or else what was written last."""
+        if given.marks or given.deps:
+            return Value(marks=given.marks, deps=given.deps)
+        names = self._file_names(node, env)
+        same = [saved for saved in self.serialised if saved.names & names]
+        return (same or self.serialised)[-1].value if self.serialised else NOTHING
+
+    def _file_names(self, node: ast.Call, env: Env) -> frozenset[str]:
+        """Paths and names among the arguments of a call."""
+        constants = (self.config.value(argument, Locals(env)) for argument in node.args)
+        words = (
+            ast.unparse(argument)
+            for argument in node.args
+            if isinstance(argument, ast.Name | ast.Attribute)
+        )
+        return frozenset([*(one for one in constants if isinstance(one, str)), *words])
 
     def _smaller(self, node: ast.Call, name: str, args: list[Value]) -> Value | None:
         # The smaller of two sums, such as the best of several evaluations, is no choice a token.
@@ -774,6 +800,13 @@ class Operations(ABC):
     def place(self, line: int) -> Place:
         """A line of the module that runs."""
         return (self.module.path if self.module else "", line)
+
+
+def _root(node: ast.expr) -> str:
+    """The name that a chain of attributes begins with."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return getattr(node, "id", "")
 
 
 def _names_length(node: ast.expr) -> bool:

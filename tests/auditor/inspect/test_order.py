@@ -260,14 +260,7 @@ VIOLATIONS = {
     ),
     "writes a model that was calibrated on the split": (
         "validation-independence",
-        [
-            at(
-                "BEFORE WRITING",
-                "tuned = copy.deepcopy(model)",
-                "adapt(tuned, val_tokens, 1, 1e-3)",
-                "torch.save(tuned.state_dict(), 'other.bin')",
-            )
-        ],
+        [at("BEFORE WRITING", "model.head.weight.copy_(val_tokens.float().mean())")],
     ),
 }
 
@@ -280,6 +273,23 @@ INNOCENT = {
         at(
             "BEFORE SCORING",
             "adapt(scored, val_tokens, 1, 1e-3)",
+            "scored.load_state_dict(torch.load('model.bin'))",
+        )
+    ],
+    "writes an adapted copy beside the model": [
+        at(
+            "BEFORE WRITING",
+            "tuned = copy.deepcopy(model)",
+            "adapt(tuned, val_tokens, 1, 1e-3)",
+            "torch.save(tuned.state_dict(), 'tuned.bin')",
+        )
+    ],
+    "writes an adapted copy after the model": [
+        at(
+            "BEFORE SCORING",
+            "tuned = copy.deepcopy(model)",
+            "adapt(tuned, val_tokens, 1, 1e-3)",
+            "torch.save(tuned.state_dict(), 'tuned.bin')",
             "scored.load_state_dict(torch.load('model.bin'))",
         )
     ],
