@@ -137,6 +137,18 @@ class LoggedNumbers:
 
     logs: tuple[RunLog, ...]
 
+    def near(self, claimed_bpb: float | None) -> tuple[RunLog, ...]:
+        """Logs that end near a claimed score; without one, all that end in a score.
+
+        Seeds of one claim lie within 0.02 of it; an ablation shows nothing of the claimed run.
+        """
+        return tuple(
+            log
+            for log in self.logs
+            if log.final is not None
+            and (claimed_bpb is None or abs(log.final.val_bpb - claimed_bpb) < 0.02)
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedNumbers:
@@ -225,30 +237,8 @@ class EarlyUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """The smaller of two losses, taken on the way to the claimed score."""
-
-    file: str
-    line: int
-    text: str
-    report_line: int
-    doubts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RootedCharge:
-    """The probability of a token, its root taken for the probability of each of its bytes."""
-
-    file: str
-    line: int
-    text: str
-    report_line: int
-    doubts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainedTable:
-    """A table filled from training tokens that the claimed score reads without a file between."""
+class OnTheWay:
+    """A line that something of the claimed score came through."""
 
     file: str
     line: int
@@ -295,12 +285,28 @@ class ByteTables:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShiftGates:
-    """Gates that mix a position with the one before: file, line and text of each."""
+class SourceLine:
+    """A line of a shipped source."""
 
-    masked: tuple[tuple[str, int, str], ...]
+    file: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShiftGates:
+    """Gates that mix a position with the one before."""
+
+    masked: tuple[SourceLine, ...]
     """In a function that speaks of where a document begins."""
-    open: tuple[tuple[str, int, str], ...]
+    open: tuple[SourceLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetGates:
+    """Conditions of compiled helpers that ask for the kind of the token being predicted."""
+
+    lines: tuple[SourceLine, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,10 +319,13 @@ class LearningOrder:
     headline: str | None
     """How the print of the claimed score was found; None when it is a guess."""
     early: tuple[EarlyUse, ...]
-    chosen: tuple[Chosen, ...]
-    tables: tuple[TrainedTable, ...]
+    chosen: tuple[OnTheWay, ...]
+    """Where the smaller of two losses is taken."""
+    rooted: tuple[OnTheWay, ...]
+    """Where the root of a token's probability is taken for the probability of each of its bytes."""
+    tables: tuple[OnTheWay, ...]
+    """Where a table is filled from training tokens that the score reads with no file between."""
     saved: tuple[SavedLearning, ...]
-    rooted: tuple[RootedCharge, ...] = ()
 
 
 # --- seen while the submission ran -------------------------------------------------------------

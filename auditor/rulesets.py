@@ -29,7 +29,7 @@ class Ruleset:
     progress_p: float = 0.25
     """For any gain at all: the bar of the organisers from 2026-04-28 on."""
     overlapping_shards: frozenset[tuple[int, int]] = frozenset({(1_499, 47_851_520)})
-    """Training shards beside validation tokens that a split at 10,000 documents leaves."""
+    """Training shards beside validation tokens, as in records split at 10,000 documents."""
 
 
 # Every tokenizer of the same 50,000 documents must give the same bytes; BOS and the dropped tail

@@ -14,8 +14,6 @@ from auditor.inspect.source import Module, read_sources
 from auditor.inspect.units import FunctionNode, Guard
 from auditor.submission import Submission
 
-NEAR_BPB = 0.02
-"""Seeds of one claim lie closer together; an ablation of such a mechanism does not."""
 MAX_PRINTED = 80
 MIN_PRINTED = 8
 """Shorter texts stand in any log."""
@@ -45,7 +43,7 @@ def read_program(submission: Submission) -> Program:
     if not sources.modules:
         raise CannotMeasure("; ".join(sources.unread))
     launch = read_launch(submission)
-    logs = read_logs(submission).logs
+    logged = read_logs(submission)
     try:
         claims = read_claims(submission)
     except CannotMeasure:
@@ -56,10 +54,10 @@ def read_program(submission: Submission) -> Program:
         unread=sources.unread,
         launch=launch,
         config=configuration(sources.modules, launch),
-        logs=logs,
+        logs=logged.logs,
         claims=claims,
-        claimed=_claimed(claims, logs),
-        lines=LogLines(submission, logs, sources.modules),
+        claimed=logged.near(claims.val_bpb if claims else None),
+        lines=LogLines(submission, logged.logs, sources.modules),
     )
 
 
@@ -142,11 +140,3 @@ def _beginning(node: ast.expr) -> str:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value.strip().split("\n")[0]
     return ""
-
-
-def _claimed(claims: ClaimedNumbers | None, logs: tuple[RunLog, ...]) -> tuple[RunLog, ...]:
-    """Logs that end near the claimed score; an ablation shows nothing of the claimed run."""
-    claimed = claims.val_bpb if claims else None
-    if claimed is None:
-        return logs
-    return tuple(log for log in logs if log.final and abs(log.final.val_bpb - claimed) < NEAR_BPB)

@@ -3,27 +3,26 @@
 import ast
 import re
 
-from auditor.evidence import ShiftGates
+from auditor.evidence import ShiftGates, SourceLine
 from auditor.inspect.program import Program
 from auditor.inspect.source import Module, functions
 
 _FIRST = re.compile(r"\w+\[:, :1\]")
 _BEFORE = re.compile(r"\w+\[:, :-1\]")
 _MASK = re.compile(r"bos|doc|boundary|cu_seqlens|segment", re.IGNORECASE)
-Spot = tuple[str, int, str]
-"""File, line, text."""
 
 
 def read_shift_gates(program: Program) -> ShiftGates:
     """Look at every call that joins a first column with a mixture of shifted ones."""
-    masked: list[Spot] = []
-    open_gates: list[Spot] = []
+    masked: list[SourceLine] = []
+    open_gates: list[SourceLine] = []
     for module in program.modules:
         for node in module.nodes:
             if isinstance(node, ast.Call) and _joins_shifted(node):
                 around = _around(module, node.lineno)
-                spot = (module.path, node.lineno, module.text(node.lineno))
-                (masked if _MASK.search(around) else open_gates).append(spot)
+                text = module.text(node.lineno)
+                line = SourceLine(file=module.path, line=node.lineno, text=text)
+                (masked if _MASK.search(around) else open_gates).append(line)
     return ShiftGates(masked=tuple(masked), open=tuple(open_gates))
 
 

@@ -19,18 +19,10 @@ the business of artifact-size. State in compiled code is not seen. A table in an
 program reaches only by a computed name is not seen either.
 """
 
-from auditor.evidence import Evidence, LearningOrder
+from auditor.evidence import Evidence, LearningOrder, OnTheWay
+from auditor.rules.read_order import lines_on_the_way
 from auditor.rulesets import Ruleset
-from auditor.verdict import (
-    Finding,
-    Judgement,
-    Location,
-    Rule,
-    Strength,
-    failed,
-    inconclusive,
-    passed,
-)
+from auditor.verdict import Judgement, Rule, Strength, inconclusive, passed
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
@@ -38,24 +30,19 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     order = evidence.get(LearningOrder)
     if order is None:
         return inconclusive(evidence.why_not(LearningOrder))
-    findings = [
-        Finding(
-            f"line {table.line} fills a table at keys made of training tokens ({table.text}), and "
-            f"the score that line {table.report_line} prints reads it without a file between",
-            Location(file=table.file, line=table.line, text=table.text),
-            {"report_line": table.report_line},
-        )
-        for table in order.tables
-    ]
-    doubts = [doubt for table in order.tables for doubt in table.doubts]
-    if findings and order.headline is not None and not doubts:
-        return failed(Strength.SOURCE, findings, f"read in the source; {order.headline}")
-    if findings:
-        why = doubts[0] if doubts else "which print states the claimed score is a guess"
-        return inconclusive(f"{why} does not follow from what was read", findings)
+    read = lines_on_the_way(order, order.tables, _filled)
+    if read is not None:
+        return read
     if order.unread:
         return inconclusive(f"not everything could be read: {'; '.join(order.unread)}")
     return passed(Strength.SOURCE, "no table of training tokens comes into the score, as read")
+
+
+def _filled(table: OnTheWay) -> str:
+    return (
+        f"line {table.line} fills a table at keys made of training tokens ({table.text}), and the "
+        f"score that line {table.report_line} prints reads it without a file between"
+    )
 
 
 RULE = Rule(

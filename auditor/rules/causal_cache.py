@@ -23,7 +23,7 @@ from auditor.rules.measured import (
     ran_through,
     unreadable,
 )
-from auditor.rules.read_order import with_source
+from auditor.rules.read_order import beside_a_run, early_uses
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Judgement,
@@ -35,8 +35,8 @@ from auditor.verdict import (
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when uncharged positions in a cache changed the score."""
-    order = evidence.get(LearningOrder)
-    return with_source(_ran(evidence), order, "table", does="writes a table at a key made of")
+    does = "writes a table at a key made of"
+    return beside_a_run(_ran(evidence), early_uses(evidence.get(LearningOrder), "table", does))
 
 
 def _ran(evidence: Evidence) -> Judgement:

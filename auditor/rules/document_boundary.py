@@ -41,11 +41,11 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
         return not_applicable("nothing mixes a position with the one before")
     findings = [
         Finding(
-            f"line {line} mixes each position with the one before ({text}) and has no mask where "
-            "a document begins",
-            Location(file=file, line=line, text=text),
+            f"line {gate.line} mixes each position with the one before ({gate.text}) and has no "
+            "mask where a document begins",
+            Location(file=gate.file, line=gate.line, text=gate.text),
         )
-        for file, line, text in gates.open
+        for gate in gates.open
     ]
     if findings:
         return failed(Strength.SOURCE, findings)

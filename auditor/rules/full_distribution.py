@@ -25,7 +25,14 @@ noise, and a leak smaller than the stated slack is not seen. In the source the b
 known by names such as `n_bytes` and `rep_len`.
 """
 
-from auditor.evidence import Evidence, LearningOrder, NoiseBound, PrefixSensitivity, Timeline
+from auditor.evidence import (
+    Evidence,
+    LearningOrder,
+    NoiseBound,
+    OnTheWay,
+    PrefixSensitivity,
+    Timeline,
+)
 from auditor.rules.measured import (
     beats_noise,
     future_moved_charges,
@@ -33,12 +40,12 @@ from auditor.rules.measured import (
     ran_through,
     unreadable,
 )
+from auditor.rules.read_order import beside_a_run, lines_on_the_way
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
     Judgement,
     Location,
-    Outcome,
     Rule,
     Strength,
     failed,
@@ -50,27 +57,17 @@ LN_2 = 0.6931471805599453
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when the score beats noise, or when bytes are charged for roots of one number."""
-    ran = _ran(evidence, ruleset)
     order = evidence.get(LearningOrder)
-    if order is None or not order.rooted or ran.outcome is Outcome.FAIL:
-        return ran
-    findings = [
-        Finding(
-            f"line {one.line} divides the log of the token's probability by its bytes, or takes "
-            f"that root ({one.text}), and mixes it as the probability of each byte for the score "
-            f"that line {one.report_line} prints; no other byte was given a number",
-            Location(file=one.file, line=one.line, text=one.text),
-            {"report_line": one.report_line},
-        )
-        for one in order.rooted
-    ]
-    doubts = [doubt for one in order.rooted for doubt in one.doubts]
-    if doubts or order.headline is None:
-        why = doubts[0] if doubts else "which print states the claimed score is a guess"
-        return inconclusive(f"{ran.reason}; {why}", findings)
-    if ran.outcome is Outcome.PASS:
-        return inconclusive(f"the run shows nothing ({ran.reason}), but the source does", findings)
-    return failed(Strength.SOURCE, findings, f"read in the source; {order.headline}")
+    read = lines_on_the_way(order, order.rooted if order else (), _rooted)
+    return beside_a_run(_ran(evidence, ruleset), read)
+
+
+def _rooted(one: OnTheWay) -> str:
+    return (
+        f"line {one.line} divides the log of the token's probability by its bytes, or takes that "
+        f"root ({one.text}), and mixes it as the probability of each byte for the score that line "
+        f"{one.report_line} prints; no other byte was given a number"
+    )
 
 
 def _ran(evidence: Evidence, ruleset: Ruleset) -> Judgement:

@@ -29,7 +29,7 @@ from auditor.rules.measured import (
     ran_through,
     unreadable,
 )
-from auditor.rules.read_order import with_source
+from auditor.rules.read_order import beside_a_run, early_uses
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Judgement,
@@ -41,8 +41,8 @@ from auditor.verdict import (
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when learning from uncharged positions changed the score."""
-    order = evidence.get(LearningOrder)
-    return with_source(_ran(evidence), order, "step", does="takes an optimiser's gradient from")
+    does = "takes an optimiser's gradient from"
+    return beside_a_run(_ran(evidence), early_uses(evidence.get(LearningOrder), "step", does))
 
 
 def _ran(evidence: Evidence) -> Judgement:

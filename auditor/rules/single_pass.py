@@ -21,14 +21,14 @@ The tokens dropped at the end of the stream (less than one window) are not charg
 may be missing is the business of full coverage, not of this rule.
 """
 
-from auditor.evidence import Evidence, LearningOrder, Timeline
+from auditor.evidence import Evidence, LearningOrder, OnTheWay, Timeline
 from auditor.rules.measured import ran_through, unreadable
+from auditor.rules.read_order import beside_a_run, lines_on_the_way
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
     Judgement,
     Location,
-    Outcome,
     Rule,
     Strength,
     failed,
@@ -38,23 +38,16 @@ from auditor.verdict import (
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when a position was charged more than once, or had the smaller of two charges."""
-    ran = _ran(evidence)
     order = evidence.get(LearningOrder)
-    if order is None or not order.chosen or ran.outcome in (Outcome.FAIL, Outcome.PASS):
-        return ran
-    findings = [
-        Finding(
-            f"line {one.line} takes the smaller of two losses ({one.text}) for the score that line "
-            f"{one.report_line} prints; which is smaller, only the answer tells",
-            Location(file=one.file, line=one.line, text=one.text),
-            {"report_line": one.report_line},
-        )
-        for one in order.chosen
-    ]
-    doubts = [doubt for one in order.chosen for doubt in one.doubts]
-    if order.headline is None or doubts:
-        return inconclusive(doubts[0] if doubts else "no log shows this score", findings)
-    return failed(Strength.SOURCE, findings, f"read in the source; {order.headline}")
+    read = lines_on_the_way(order, order.chosen if order else (), _smaller)
+    return beside_a_run(_ran(evidence), read)
+
+
+def _smaller(one: OnTheWay) -> str:
+    return (
+        f"line {one.line} takes the smaller of two losses ({one.text}) for the score that line "
+        f"{one.report_line} prints; which is smaller, only the answer tells"
+    )
 
 
 def _ran(evidence: Evidence) -> Judgement:

@@ -7,10 +7,12 @@ Judged by changing a position of the validation stream and every token after it,
 submission's own code again: no charge before that position may move, not in the last digit. A run
 that does not repeat itself when nothing is changed decides nothing.
 
-Where nothing ran, one case shows in the logs (strength `logged`): n-gram experts of April count how
-often their gates `within_gate`, `word_gate` and `agree2plus` were open. These gates ask whether the
-token being predicted continues a word; organisers excluded records that had them open, and asked
-for logs with zeros.
+Where nothing ran, one case is decided by source and logs together (strength `logged`): n-gram
+experts of April count how often their gates `within_gate`, `word_gate` and `agree2plus` were
+open. Where a compiled helper sets such a gate by the kind of the token at the same position,
+which asks whether the token being predicted continues a word, and every claimed log shows it
+open, the rule fails with both lines; organisers excluded such records. The counter alone decides
+nothing.
 
 Violates: #2041, whose expert was let in where the next token continues a word. Innocent: #1514,
 whose hints are made of the tokens before alone.
@@ -20,15 +22,15 @@ ahead that happens only elsewhere is missed. Use of the token itself at its own 
 business of full-distribution.
 """
 
-from auditor.evidence import Evidence, LoggedNumbers, NoiseBound, PrefixSensitivity
+from auditor.evidence import Evidence, LoggedNumbers, NoiseBound, PrefixSensitivity, TargetGates
 from auditor.rules.claimed import claimed_logs
 from auditor.rules.measured import beats_noise, future_moved_charges, ran_through
+from auditor.rules.read_order import beside_a_run
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
     Judgement,
     Location,
-    Outcome,
     Rule,
     Strength,
     failed,
@@ -38,19 +40,11 @@ from auditor.verdict import (
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when earlier charges moved, or the logs show gates that look at the answer."""
-    ran = _ran(evidence, ruleset)
-    if ran.outcome is Outcome.FAIL:
-        return ran
-    findings = _open_gates(evidence)
-    if not findings:
-        return ran
-    if ran.outcome is Outcome.PASS:
-        return inconclusive(f"the run shows no violation ({ran.reason}), but the logs do", findings)
-    return failed(Strength.LOGGED, findings)
+    return beside_a_run(_ran(evidence, ruleset), _open_gates(evidence))
 
 
-def _open_gates(evidence: Evidence) -> list[Finding]:
-    """Gates of an n-gram expert that depend on the kind of the token being predicted.
+def _open_gates(evidence: Evidence) -> Judgement | None:
+    """What gates of an n-gram expert amount to that were open in every claimed run.
 
     Where one of the claimed runs printed that they were closed, it may be the one that counts.
     """
@@ -58,18 +52,34 @@ def _open_gates(evidence: Evidence) -> list[Finding]:
     opened = [
         (log, {name: count for name, count in log.facts.gates.items() if count}) for log in counted
     ]
-    if not all(gates for _, gates in opened):
-        return []
-    return [
+    if not counted or not all(gates for _, gates in opened):
+        return None
+    findings = [
         Finding(
-            "the n-gram expert was let in by the kind of the token being predicted (within a word, "
-            "or at its start): "
+            "gates of the n-gram expert were open: "
             + ", ".join(f"{name} at {count:,} positions" for name, count in gates.items()),
             Location(file=log.file),
             {**gates},
         )
         for log, gates in opened
     ]
+    source = evidence.get(TargetGates)
+    if source is None or not source.lines:
+        return inconclusive(
+            "gates of these names asked for the kind of the token being predicted in other "
+            "records; whether these do was not read in a helper",
+            findings,
+            Strength.LOGGED,
+        )
+    shown = [
+        Finding(
+            f"line {line.line} lets the expert in by the kind of the token being predicted "
+            f"({line.text})",
+            Location(file=line.file, line=line.line, text=line.text),
+        )
+        for line in source.lines
+    ]
+    return failed(Strength.LOGGED, [*shown, *findings])
 
 
 def _ran(evidence: Evidence, ruleset: Ruleset) -> Judgement:
@@ -108,7 +118,7 @@ RULE = Rule(
     id="strict-prefix",
     title="Predictions depend on the artifact and the strict prefix only",
     authority="official",
-    needs=(PrefixSensitivity, NoiseBound, LoggedNumbers),
+    needs=(PrefixSensitivity, NoiseBound, TargetGates, LoggedNumbers),
     check=check,
     documentation=__doc__ or "",
 )

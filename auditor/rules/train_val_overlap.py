@@ -4,18 +4,18 @@
 script whose default kept the first 10,000 documents for validation, beside a score over the first
 50,000, left 40,000 validation documents in the training data. Fifteen submissions of April had it.
 
-**How it is judged.** By the logs of the claimed runs (strength `logged`). The preparation of the
-CaseOps text with a boundary of 10,000 documents leaves 1,499 training shards; with the boundary at
-50,000, which the 47,851,520 validation tokens of the same log show to be scored, four shards less
-are left. A log with both numbers fails the rule: an organiser ruled so on one. Other counts decide
-nothing: a copy of the shards may have any number of them.
+**How it is judged.** By the logs of the claimed runs. A preparation of the CaseOps text with its
+boundary at 10,000 documents left 1,499 training shards in the records that organisers and others
+found to have it, and no record without it has shown that number beside 47,851,520 validation
+tokens, which are those of 50,000 documents. A log with both numbers is shown, and the result is
+INCONCLUSIVE: a number of shards is a fingerprint, and only documents that are in both splits
+would prove it. Without the fingerprint the rule does not apply.
 
 **Violates:** #2130, 1,499 shards beside a score over 50,000 documents. **Innocent:** #1855, 80
 published shards.
 
-**How it can be wrong.** The number of shards is a fingerprint and no hash of documents. A log
-without it, or with the 80 or 143 shards of the published data, shows nothing either way, so the
-rule never passes by it.
+**How it can be wrong.** A log without the fingerprint, or with the 80 or 143 shards of the
+published data, shows nothing either way.
 """
 
 from auditor.evidence import Evidence, LoggedNumbers
@@ -27,14 +27,13 @@ from auditor.verdict import (
     Location,
     Rule,
     Strength,
-    failed,
     inconclusive,
     not_applicable,
 )
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
-    """FAIL on the fingerprint; nothing else decides."""
+    """Show the fingerprint; nothing here decides."""
     if evidence.get(LoggedNumbers) is None:
         return inconclusive(evidence.why_not(LoggedNumbers))
     findings = []
@@ -44,14 +43,15 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
             findings.append(
                 Finding(
                     f"{shards:,} training shards beside {log.tokens:,} validation tokens: so many "
-                    "are left only when the first 10,000 documents were kept out of training, and "
-                    "50,000 are scored",
+                    "were left where the first 10,000 documents alone were kept out of training",
                     Location(file=log.file),
                     {"train_shards": shards, "val_tokens": log.tokens},
                 )
             )
     if findings:
-        return failed(Strength.LOGGED, findings)
+        return inconclusive(
+            "only documents found in both splits would prove it", findings, Strength.LOGGED
+        )
     return not_applicable("no log has the fingerprint of a split at another place")
 
 

@@ -19,6 +19,7 @@ validation scores is not visible in a program.
 """
 
 from auditor.evidence import Evidence, LearningOrder, SavedLearning
+from auditor.rules.read_order import open_setting
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
@@ -43,10 +44,9 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
         return failed(Strength.SOURCE, found, f"read in the source; {order.headline}")
     if order.saved:
         doubts = [doubt for saved in order.saved for doubt in saved.doubts]
-        why = doubts[0] if doubts else "whether the claimed score is that of what was written"
-        return inconclusive(
-            f"{why} does not follow from what was read", [_finding(saved) for saved in order.saved]
-        )
+        copy = "whether the claimed score is that of what was written does not follow"
+        found = [_finding(saved) for saved in order.saved]
+        return inconclusive(open_setting(doubts) if doubts else copy, found, Strength.SOURCE)
     if order.unread:
         return inconclusive(f"not everything could be read: {'; '.join(order.unread)}")
     return passed(

@@ -8,14 +8,12 @@ from collections.abc import Iterator
 
 from auditor.errors import CannotMeasure
 from auditor.evidence import (
-    Chosen,
     EarlyUse,
     LearningOrder,
-    RootedCharge,
+    OnTheWay,
     RunLog,
     SavedLearning,
     ScoreLine,
-    TrainedTable,
 )
 from auditor.inspect.order.machine import Machine
 from auditor.inspect.order.operations import Report
@@ -51,9 +49,19 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
 
     headline, how = _headline(machine.reports, program)
     early: dict[tuple[str, Place, Place], EarlyUse] = {}
-    chosen: dict[Place, Chosen] = {}
-    rooted: dict[Place, RootedCharge] = {}
-    tables: dict[Place, TrainedTable] = {}
+    chosen: dict[Place, OnTheWay] = {}
+    rooted: dict[Place, OnTheWay] = {}
+    tables: dict[Place, OnTheWay] = {}
+
+    def note(found: dict[Place, OnTheWay], place: Place, report: Report, doubts: set[str]) -> None:
+        found[place] = OnTheWay(
+            file=place[0],
+            line=place[1],
+            text=text(place),
+            report_line=report.place[1],
+            doubts=tuple(sorted(doubts | report.doubts)),
+        )
+
     for report in headline:
         for charge, learnt in _early(report):
             key = learnt.kind, learnt.place, charge.place
@@ -74,30 +82,12 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
             if old is None or (use.sure, -len(use.doubts)) > (old.sure, -len(old.doubts)):
                 early[key] = use
         for place in report.value.chosen:
-            chosen[place] = Chosen(
-                file=place[0],
-                line=place[1],
-                text=text(place),
-                report_line=report.place[1],
-                doubts=tuple(sorted(report.doubts)),
-            )
+            note(chosen, place, report, set())
         for place in report.value.rooted:
-            rooted[place] = RootedCharge(
-                file=place[0],
-                line=place[1],
-                text=text(place),
-                report_line=report.place[1],
-                doubts=tuple(sorted(report.doubts)),
-            )
+            note(rooted, place, report, set())
         for mark in report.value.marks | report.value.settled:
             if mark.kind == "table" and mark.region.split == TRAINING:
-                tables[mark.place] = TrainedTable(
-                    file=mark.place[0],
-                    line=mark.place[1],
-                    text=text(mark.place),
-                    report_line=report.place[1],
-                    doubts=tuple(sorted(mark.doubts | report.doubts)),
-                )
+                note(tables, mark.place, report, set(mark.doubts))
     last = max((report.order for report in headline), default=0)
     scored = {(use.file, use.line) for use in early.values() if use.sure and not use.doubts}
     saved: dict[Place, SavedLearning] = {}
@@ -121,9 +111,9 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
         headline=how,
         early=tuple(early[key] for key in sorted(early)),
         chosen=tuple(chosen[key] for key in sorted(chosen)),
+        rooted=tuple(rooted[key] for key in sorted(rooted)),
         tables=tuple(tables[key] for key in sorted(tables)),
         saved=tuple(saved[key] for key in sorted(saved)),
-        rooted=tuple(rooted[key] for key in sorted(rooted)),
     )
 
 

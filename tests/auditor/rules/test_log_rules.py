@@ -106,7 +106,7 @@ def test_the_whole_split_passes_and_a_part_of_it_fails():
     assert part(50_000_000, 151_080_000).outcome is Outcome.INCONCLUSIVE
 
 
-def test_the_fingerprint_of_shared_documents_fails_and_no_other_count():
+def test_the_fingerprint_of_shared_documents_is_shown_and_proves_nothing():
     def shards(count: int, tokens: int) -> Outcome:
         files = honest()
         for seed, score in SCORES.items():
@@ -114,7 +114,7 @@ def test_the_fingerprint_of_shared_documents_fails_and_no_other_count():
             files[f"train_seed{seed}.log"] = f"train_shards: {count}\n{text}"
         return judge(train_val_overlap.RULE, files).outcome
 
-    assert shards(1_499, 47_851_520) is Outcome.FAIL
+    assert shards(1_499, 47_851_520) is Outcome.INCONCLUSIVE
     assert shards(80, 47_851_520) is Outcome.NOT_APPLICABLE
     assert shards(1_499, 9_662_464) is Outcome.NOT_APPLICABLE
 
@@ -149,20 +149,40 @@ def test_one_seed_decides_nothing():
     assert judge(seeds.RULE, files).outcome is Outcome.INCONCLUSIVE
 
 
+OPEN = "hints within_gate=9866847 word_gate=2891588 agree2plus=303177\n"
+CLOSED = "hints within_gate=0 word_gate=0 agree2plus=0\n"
+GATE = """
+for (i = 0; i < n; ++i) {
+    const uint16_t tok = tokens[%s];
+    const uint8_t is_boundary = boundary_lut[tok];
+    if (!is_boundary && st->within_len > 0U) {
+        within_valid[i] = 1U;
+    }
+}
+"""
+
+
 @pytest.mark.parametrize(
-    ("lines", "outcome"),
+    ("line", "helper", "outcome"),
     [
-        (["hints within_gate=9866847 word_gate=2891588 agree2plus=303177\n"], Outcome.FAIL),
-        (["hints within_gate=0 word_gate=0 agree2plus=0\n"], Outcome.INCONCLUSIVE),
-        ([], Outcome.INCONCLUSIVE),
+        (OPEN, GATE % "i", Outcome.FAIL),
+        (CLOSED, GATE % "i", Outcome.INCONCLUSIVE),
+        ("", GATE % "i", Outcome.INCONCLUSIVE),
+        (OPEN, GATE % "before", Outcome.INCONCLUSIVE),  # the token before asks for nothing new
+        (OPEN, None, Outcome.INCONCLUSIVE),  # a counter of that name proves nothing
     ],
 )
-def test_gates_that_look_at_the_answer(lines, outcome):
-    assert judge(strict_prefix.RULE, with_lines(*lines)).outcome is outcome
+def test_gates_that_look_at_the_answer(line, helper, outcome):
+    judged = judge(strict_prefix.RULE, with_lines(line) | {"state.c": helper})
+    assert judged.outcome is outcome
+    if outcome is Outcome.FAIL:
+        assert judged.findings[0].location.line == 5
+        assert "within_gate at 9,866,847 positions" in judged.findings[1].message
 
 
 def test_gates_closed_in_one_of_the_claimed_runs_decide_nothing():
     files = with_lines("hints within_gate=9866847 word_gate=0 agree2plus=0\n")
+    files["state.c"] = GATE % "i"
     files["train_seed42.log"] = "hints within_gate=0 word_gate=0 agree2plus=0\n" + str(
         honest()["train_seed42.log"]
     )
