@@ -15,8 +15,8 @@ from auditor.evidence import (
     SavedLearning,
     ScoreLine,
 )
+from auditor.inspect.order.library import Report
 from auditor.inspect.order.machine import Machine
-from auditor.inspect.order.operations import Report
 from auditor.inspect.order.values import TRAINING, VALIDATION, Charge, Learnt
 from auditor.inspect.program import Program
 from auditor.inspect.taint import TooLong

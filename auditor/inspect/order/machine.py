@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from auditor.inspect.config import UNKNOWN, Config
-from auditor.inspect.order.operations import Env, Locals, Operations, tokens_named
+from auditor.inspect.order.expressions import Expressions
+from auditor.inspect.order.memory import Env, Locals
 from auditor.inspect.order.values import NOTHING, Object, Value, advanced, cut, join
+from auditor.inspect.order.vocabulary import tokens_named
 from auditor.inspect.source import Module, functions
 from auditor.inspect.taint import TooLong
 from auditor.inspect.units import Guard
@@ -24,7 +26,7 @@ Decided = tuple[bool, bool, str | None]
 """Whether the body runs, whether the other branch does, and what could not be decided."""
 
 
-class Machine(Operations):
+class Machine(Expressions):
     """One run of a set of modules."""
 
     def __init__(
@@ -41,7 +43,6 @@ class Machine(Operations):
         self._modules = modules
         self.own_modules, self.libraries = _imported(modules)
         self._shown = shown
-        self._class_level = {}
         self._stack: list[Function] = []
         self._loops = 0
         self._assigned: dict[int, set[str]] = {}
@@ -130,8 +131,8 @@ class Machine(Operations):
                 value = self.value(statement.value, env)
                 for target in _targets(statement):
                     if isinstance(target, ast.Name):
-                        old = self._class_level.get(target.id)
-                        self._class_level[target.id] = value if old is None else old | value
+                        old = self.class_level.get(target.id)
+                        self.class_level[target.id] = value if old is None else old | value
 
     def _assign(self, target: ast.expr, value: Value, env: Env, *, counts: bool = False) -> None:
         """Bind; `counts` says that an entry becomes more, and is not just set."""
