@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.errors import SubmissionError
+from auditor.protocol.child import coding
 from auditor.protocol.child.distributions import TOTAL, NotADistribution, checked, table
 from auditor.protocol.child.schedule import windows
 from auditor.protocol.shards import read_stream
@@ -52,6 +53,39 @@ def test_rounding_is_forgiven_and_mass_is_not():
     assert caught.value.position == 8
     with pytest.raises(NotADistribution, match="got inf"):
         checked(np.full((1, 4), 800.0), 0, 1, 4)
+
+
+class NeverTheSame:
+    """A system that answers otherwise each time it is asked."""
+
+    vocab_size, window_tokens, stride = 32, 16, 8
+
+    def __init__(self, seed: int) -> None:
+        self._draw = np.random.default_rng(seed)
+
+    def predict(self, tokens_T, start, last):
+        return np.log(self._draw.dirichlet(np.full(self.vocab_size, 0.05), last) + 1e-300)
+
+    def update(self, tokens_T, position):
+        pass
+
+
+def test_bits_of_other_distributions_decode_to_something_else_or_to_less():
+    """The coder notices some of them itself; that is no trouble of the system's process."""
+    lengths = set()
+    for seed in range(40):
+        tokens_T = np.random.default_rng(seed).integers(32, size=201)
+        words, _ = coding.encode(NeverTheSame(seed), tokens_T, lambda done: None)
+        words = np.asarray(words, dtype=np.uint32)
+        same_T = coding.decode(NeverTheSame(seed), words, int(tokens_T[0]), 200, lambda done: None)
+        assert np.array_equal(same_T, tokens_T)
+        other_T = coding.decode(
+            NeverTheSame(seed + 1000), words, int(tokens_T[0]), 200, lambda done: None
+        )
+        assert not np.array_equal(other_T, tokens_T)
+        lengths.add(len(other_T))
+    assert max(lengths) == 201
+    assert min(lengths) < 201
 
 
 def test_shards_are_one_stream(tmp_path):
