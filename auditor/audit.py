@@ -38,7 +38,7 @@ class Plan:
     run: bool = False
     """Execute the submission's own code in the sandbox, on noise."""
     sandbox: str = "bubblewrap"
-    """`bubblewrap`, or `none` where the caller accepts the risk; the verdict says which."""
+    """`bubblewrap`, `docker`, or `none` where the risk is accepted; the verdict says which."""
     run_seconds: float = 300.0
     """Wall-clock limit of one execution of the script."""
     run_bytes: int = 6 * 2**30
@@ -75,6 +75,7 @@ def audit(submission: Submission, plan: Plan | None = None, progress: Progress =
             overrides = _run(submission, plan, evidence, progress)
         except CannotMeasure as reason:
             trouble = str(reason)
+            overrides = (f"sandbox={plan.sandbox}",)
             evidence.cannot(f"the run gave no evidence: {reason}", *RUN_KINDS)
     else:
         evidence.cannot("the submission was not run (--run runs it on noise)", *RUN_KINDS)

@@ -58,7 +58,7 @@ RunOption = Annotated[
     bool, typer.Option("--run", help="Also run the submission's own code on noise, in a sandbox.")
 ]
 SandboxOption = Annotated[
-    str, typer.Option(help="`bubblewrap`, or `none` where the code is your own.")
+    str, typer.Option(help="`bubblewrap`, `docker`, or `none` where the code is your own.")
 ]
 SecondsOption = Annotated[
     float, typer.Option("--run-seconds", help="Wall-clock limit of one execution of the script.")
@@ -213,22 +213,13 @@ def explain(
 
 @app.command()
 def doctor() -> None:
-    """Say what works on this machine, and how to get what does not."""
-    from auditor.run.sandbox import missing
+    """Say what works on this machine, how to get what does not, and what each sandbox stops."""
+    from auditor.doctor import examine
 
-    lacking = False
-    for what, reason in {
-        "sandbox (bubblewrap)": missing("bubblewrap"),
-        "running submissions (extra `ml`)": _missing_modules(
-            "torch", "sentencepiece", "google.protobuf", "constriction"
-        ),
-        "the service (extra `api`)": _missing_modules("fastapi", "dbos", "sqlalchemy", "alembic"),
-    }.items():
-        print(
-            f"{'ok     ' if reason is None else 'missing'}  {what}{f': {reason}' if reason else ''}"
-        )
-        lacking |= reason is not None
-    raise typer.Exit(2 if lacking else 0)
+    checks = examine()
+    for check in checks:
+        print(f"{check.state:<8} {check.what}{f': {check.detail}' if check.detail else ''}")
+    raise typer.Exit(2 if any(check.state == "missing" for check in checks) else 0)
 
 
 for command in (
@@ -254,24 +245,6 @@ def _version(
 def main() -> None:
     """Entry point of the command."""
     app()
-
-
-def _missing_modules(*names: str) -> str | None:
-    import importlib.util
-
-    absent = []
-    for name in names:
-        try:
-            found = importlib.util.find_spec(name)
-        except ModuleNotFoundError:
-            found = None
-        if found is None:
-            absent.append(name)
-    return (
-        f"cannot import {', '.join(absent)}; pip install 'strict-prefix[ml,api]'"
-        if absent
-        else None
-    )
 
 
 def _plan(run: bool, sandbox: str, run_seconds: float, ruleset: str) -> "Plan":

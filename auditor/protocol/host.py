@@ -197,6 +197,8 @@ def _read_result(root: Path, name: str) -> bytes:
 def _how_it_ended(finished: Finished, room: Room) -> str:
     if finished.timed_out:
         return f"the system expected to end within {room.seconds:.0f} s still ran then"
+    if finished.exceeded is not None:
+        return f"the system's process {finished.exceeded}"
     last = [line for line in finished.output.splitlines() if line.strip()][-1:]
     why = f": {last[0].strip()[:300]}" if last else ""
     return f"the system's process expected to end with status 0 gave {finished.returncode}{why}"

@@ -237,12 +237,12 @@ def _how_it_ended(script: str, finished: Finished, plan: "Plan") -> str:
     """One sentence for a run that gave no evidence."""
     if finished.timed_out:
         return f"{script}: expected an end within {plan.run_seconds:.0f} s, still ran then"
+    if finished.exceeded is not None:
+        return f"{script}: {finished.exceeded}"
     if finished.returncode:
         last = [line for line in finished.output.splitlines() if line.strip()][-1:]
         why = f": {last[0].strip()[:300]}" if last else ""
         return f"{script}: expected exit status 0, got {finished.returncode}{why}"
-    if finished.events_cut:
-        return f"{script}: sent more events than the recorder keeps"
     return (
         f"{script}: expected a line such as `final_exact val_loss:N.N val_bpb:N.N` after scored "
         "tokens, found none"
