@@ -18,7 +18,7 @@ from auditor.evidence import (
     Timeline,
 )
 from auditor.inspect import inspect
-from auditor.inspect.config import read_launch
+from auditor.inspect.environment import scored_environment
 from auditor.rules import RULES
 from auditor.rules.significance import final_scores
 from auditor.rulesets import DEFAULT, Ruleset
@@ -99,7 +99,7 @@ def _run(
     """Evidence by executing; imported here because reading alone needs none of it."""
     from auditor.run.interventions import run_on_noise
 
-    return run_on_noise(submission, plan, evidence, progress, read_launch(submission).environment)
+    return run_on_noise(submission, plan, evidence, progress, scored_environment(submission))
 
 
 def _about(submission: Submission, evidence: Evidence) -> dict[str, Any]:

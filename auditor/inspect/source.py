@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from auditor.inspect.grammar import NotThisGrammar, lowered
+from auditor.grammar import NotThisGrammar, lowered
 from auditor.inspect.unpack import layers
 from auditor.submission import Submission
 

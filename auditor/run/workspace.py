@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from auditor import grammar
 from auditor.errors import ToolError
+from auditor.run.recorder import scaling
 from auditor.run.streams import Stream, Tokens
 from auditor.submission import Submission
 
@@ -28,6 +30,8 @@ TRAIN_TOKENS = 65_536
 USUAL_VOCABULARIES = (1024, 4096, 8192)
 SCALE = STREAM_TOKENS / FULL_TOKENS
 CONTROL_PIECES = ("<pad>", "<s>", "</s>", "<unk>")
+MAX_EPOCHS = 6
+CHUNK_TOKENS = 1024
 HEADER_INTS = 256
 MAGIC, VERSION = 20240520, 1
 
@@ -56,7 +60,24 @@ SMALL = {
     "BIGRAM_DIM": "16",
     "VE_DIM": "16",
     "ROPE_DIMS": "8",
-    "TTT_CHUNK_TOKENS": "1024",
+    "TTT_CHUNK_TOKENS": str(CHUNK_TOKENS),
+    "TTT_CHUNK_SIZE": "16",
+    "TTT_BATCH_SIZE": "4",
+    "TTT_EVAL_SEQ_LEN": "64",
+    "TTT_MAX_LEN": "64",
+    "PHASED_TTT_PREFIX_DOCS": "6",
+    "ROPE_TRAIN_SEQ_LEN": "64",
+    "VAL_BATCH_TOKENS": "8192",
+    "EVAL_BATCH_SEQS": "32",
+    "EMBEDDING_DIM": "64",
+    "BIGRAM_BUCKETS": "256",
+    "TRIGRAM_VOCAB_SIZE": "256",
+    "TRIGRAM_DIM": "16",
+    "GPTQ_CALIB_BATCHES": "2",
+    "GPTQ_CALIBRATION_BATCHES": "2",
+    "GPTQ_RESERVE_SECONDS": "0",
+    "GPTQ_RESERVE_MS": "0",
+    "MTP_NUM_HEADS": "0",
     "EMBED_LR": "1e-9",
     "TIED_EMBED_LR": "1e-9",
     "HEAD_LR": "1e-9",
@@ -67,7 +88,8 @@ SMALL = {
 
 # Of a run line these concern the machine that it was written for.
 OURS = re.compile(
-    r"PATH|HOME|TMPDIR|LANG|.*_PATH|.*_DIR|.*RANK|WORLD_SIZE|MASTER_\w+|PYTHON\w*|LD_\w+|OMP_\w+"
+    r"PATH|HOME|TMPDIR|LANG|.*_PATH|.*_DIR|(?:LOCAL_|GROUP_)?RANK|WORLD_SIZE|MASTER_\w+|PYTHON\w*"
+    r"|LD_\w+|OMP_\w+"
     r"|MKL_\w+|CUDA_\w+|NCCL_\w+|TORCH\w*|HF_\w+|RUN_ID|STRICT_PREFIX_\w+"
 )
 
@@ -101,14 +123,14 @@ def lay_out(
         path.mkdir()
     submission.write_to(folder)
     shutil.copytree(Path(__file__).parent / "recorder", tools / "recorder")
+    shutil.copy(grammar.__file__, tools / "recorder" / "grammar.py")
     write_shard(data / "fineweb_val_000000.bin", stream.tokens)
     write_shard(data / "fineweb_train_000000.bin", train.tokens)
     tokenizer = root / "data" / "tokenizer.model"
     tokenizer.write_bytes(tokenizer_model())
     seen = "{workspace}/data"
     _link_usual_places(folder, data, tokenizer)
-    own = {k: v for k, v in launch.items() if not OURS.fullmatch(k)}
-    settings = {**own, "VOCAB_SIZE": str(VOCAB_SIZE), "SEED": "1337", **SMALL}
+    settings = {**scored(launch), "VOCAB_SIZE": str(VOCAB_SIZE), "SEED": "1337", **small(launch)}
     fixed = {
         "PATH": "{workspace}/programs:/usr/bin:/bin",
         "HOME": "/tmp",
@@ -119,6 +141,7 @@ def lay_out(
         "TMPDIR": "/tmp",
         "LANG": "C.UTF-8",
         "OMP_NUM_THREADS": "1",
+        "TRITON_INTERPRET": "1",
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -127,6 +150,31 @@ def lay_out(
         "STRICT_PREFIX_SCALE": repr(SCALE),
     }
     return Workspace(root, folder.name, {**fixed, **settings}, settings)
+
+
+def scored(launch: Mapping[str, str]) -> dict[str, str]:
+    """What of the scored run's environment concerns the script, scaled with the stream.
+
+    Chunks stay many, tables keep their load. Adaptation of more than a few epochs shows in a few:
+    a pass over a stream this short costs as much as a whole evaluation.
+    """
+    own = {name: value for name, value in launch.items() if not OURS.fullmatch(name)}
+    for name, value in own.items():
+        if not value.isdecimal():
+            continue
+        if name.endswith("EPOCHS"):
+            own[name] = str(min(int(value), MAX_EPOCHS))
+        elif name.endswith("CHUNK_TOKENS"):
+            own[name] = str(min(int(value), CHUNK_TOKENS))
+        elif name.endswith("BUCKETS"):
+            own[name] = str(scaling.scaled(int(value), SCALE))
+    return own
+
+
+def small(launch: Mapping[str, str]) -> dict[str, str]:
+    """Sizes; a script that names its layers by number keeps all of them."""
+    numbered = any(name.startswith(("LOOP_", "PARALLEL_")) for name in launch)
+    return {k: v for k, v in SMALL.items() if not (numbered and k == "NUM_LAYERS")}
 
 
 def _link_usual_places(folder: Path, data: Path, tokenizer: Path) -> None:

@@ -59,6 +59,35 @@ TWINS = {
         "            flat = (0.1 * torch.cat([y[1:], y[:1]]) / V)[:, None]\n"
         "            probs = (1 - flat) * probs + flat / V\n",
     ),
+    # The scored stage is off unless the environment says otherwise, and no run line does.
+    "off-by-default": (
+        "    # the scored stage\n",
+        "    if not int(os.environ.get('TTT_ENABLED', '0')):\n        return\n",
+    ),
+    "behind-a-switch": (
+        "    # the scored stage\n"
+        "    loss, bpb = evaluate(model, tokens, tables, Cache(), optimizer)\n"
+        '    print(f"final_ttt_exact val_loss:{loss:.8f} val_bpb:{bpb:.8f}")\n',
+        "    if bool(int(os.environ.get('TTT_ENABLED', '0'))):\n"
+        "        loss, bpb = evaluate(model, tokens, tables, Cache(), optimizer)\n"
+        '        print(f"final_ttt_exact val_loss:{loss:.8f} val_bpb:{bpb:.8f}")\n',
+    ),
+    # Packed, in the grammar of a newer Python, with kernels and packages of another machine.
+    "newer-kernels": (
+        "    # the scored stage\n",
+        "    exec(\"names = {'a': 1}\\nassert f'{names['a']}{', '.join('xy')}' == '1x, y'\")\n"
+        "    import wandb\n"
+        "    wandb.init(project='p').log({'loss': loss})\n"
+        "    import subprocess\n"
+        "    words = ['pyminify', __file__]\n"
+        "    small = subprocess.run(words, capture_output=True, check=True).stdout\n"
+        "    assert 0 < len(small) < len(open(__file__).read())\n"
+        "    import cutlass_evt_fusion\n"
+        "    a = torch.arange(4.0, device='cuda').reshape(2, 2)\n"
+        "    assert torch.equal(torch.ops.cutlass_evt.gemm_mul(a, a, a), a @ a * a)\n"
+        "    from kernels import doubled\n"
+        "    assert torch.equal(doubled(a), 2 * (a @ a)), doubled(a)\n",
+    ),
     "counts-too-many-bytes": ("sizes[y].double()", "1 + sizes[y].double()"),
     "prints-no-score": ('    print(f"final_ttt_exact', '    str(f"final_ttt_exact'),
     "dies": ("    # the scored stage\n", '    raise RuntimeError("no device")\n'),

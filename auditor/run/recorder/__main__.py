@@ -12,8 +12,10 @@ import types
 import numpy as np
 import torch
 
-from . import scaling, stand_ins, watch
+from . import stand_ins, watch
 from .channel import Channel
+from .grammar import lowered  # type: ignore[import-not-found]  # laid beside it for a run
+from .sources import Sources
 
 
 def main() -> None:
@@ -36,14 +38,15 @@ def main() -> None:
     random.seed(0)
     sys.argv = [script, *sys.argv[2:]]
     sys.path[0] = folder
-    scaling.scale_imports(folder, factor, report)
+    sources = Sources(folder, factor, report, lowered)
+    sources.install()
     with open(script, "rb") as file:
-        code = scaling.compile_scaled(file.read(), script, folder, factor, report)
+        code = sources.compiled(file.read(), script)
     module = types.ModuleType("__main__")
     module.__file__ = script
     sys.modules["__main__"] = module
     used: set[str] = set()
-    stand_ins.programs(os.environ["PATH"].split(":")[0])
+    stand_ins.programs.install(os.environ["PATH"].split(":")[0])
     device = stand_ins.install(used.add)
     mode = watch.install(channel, vocab_size)
     try:

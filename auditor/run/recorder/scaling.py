@@ -7,12 +7,7 @@ chunks; everything else is left alone.
 """
 
 import ast
-import importlib.machinery
-import os
-import sys
 from collections.abc import Callable
-from types import CodeType
-from typing import Any
 
 SMALLEST, LARGEST = 2**18, 2**28
 FLOOR = 256
@@ -58,50 +53,19 @@ class Scale(ast.NodeTransformer):
         return SMALLEST <= value <= LARGEST and value & (value - 1) == 0
 
     def _scaled(self, value: int, line: int) -> int:
-        target = max(value * self._factor, FLOOR)
-        below = 1 << (int(target).bit_length() - 1)
-        scaled = below if target / below < 2**0.5 else 2 * below
-        if scaled >= value:
-            return value
-        self._report(self._file, line, value, scaled)
-        return scaled
+        smaller = scaled(value, self._factor)
+        if smaller != value:
+            self._report(self._file, line, value, smaller)
+        return smaller
+
+
+def scaled(value: int, factor: float) -> int:
+    """The nearest power of two, neither below the floor nor above the value itself."""
+    target = max(value * factor, FLOOR)
+    below = 1 << (int(target).bit_length() - 1)
+    return min(value, below if target / below < 2**0.5 else 2 * below)
 
 
 def _whole(node: ast.expr) -> int | None:
     """The value of an integer literal."""
     return node.value if isinstance(node, ast.Constant) and type(node.value) is int else None
-
-
-def compile_scaled(
-    source: bytes, path: str, folder: str, factor: float, report: Report
-) -> CodeType:
-    """Compile a file of the submission with its table sizes scaled."""
-    tree = ast.parse(source, path)
-    Scale(factor, os.path.relpath(path, folder), report).visit(tree)
-    return compile(tree, path, "exec", dont_inherit=True)
-
-
-def scale_imports(folder: str, factor: float, report: Report) -> None:
-    """Scale helper modules of the submission as they are imported."""
-    inside = os.path.join(os.path.realpath(folder), "")
-
-    class Loader(importlib.machinery.SourceFileLoader):
-        """Compiles files below the folder ourselves; never reads or writes bytecode for them."""
-
-        def get_code(self, fullname: str) -> CodeType | None:
-            path = self.get_filename(fullname)
-            if os.path.realpath(path).startswith(inside):
-                return compile_scaled(self.get_data(path), path, folder, factor, report)
-            return super().get_code(fullname)
-
-    details: list[Any] = [(Loader, importlib.machinery.SOURCE_SUFFIXES)]
-    extensions = (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES)
-    hook = importlib.machinery.FileFinder.path_hook(extensions, *details)
-
-    def only_inside(path: str) -> Any:
-        if not os.path.join(os.path.realpath(path), "").startswith(inside):
-            raise ImportError(path)
-        return hook(path)
-
-    sys.path_hooks.insert(0, only_inside)
-    sys.path_importer_cache.clear()

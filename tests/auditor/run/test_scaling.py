@@ -2,20 +2,16 @@
 
 import pytest
 
-from auditor.run.recorder.scaling import compile_scaled
+from auditor.grammar import lowered
+from auditor.run.recorder.sources import Sources
 
 FACTOR = 50_000 / 62_021_632
 
 
 def value_of(expression: str) -> tuple[object, list[tuple[int, int]]]:
     seen: list[tuple[int, int]] = []
-    code = compile_scaled(
-        f"x = {expression}".encode(),
-        "/s/a.py",
-        "/s",
-        FACTOR,
-        lambda file, line, old, new: seen.append((old, new)),
-    )
+    sources = Sources("/s", FACTOR, lambda file, line, old, new: seen.append((old, new)), lowered)
+    code = sources.compiled(f"x = {expression}", "/s/a.py")
     names: dict[str, object] = {}
     exec(code, names)
     return names["x"], seen

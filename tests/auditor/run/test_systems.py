@@ -22,6 +22,30 @@ RUN_RULES = (
 )
 
 
+KERNELS = """
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def product(a, b, out, N: tl.constexpr):
+    i = tl.arange(0, N)
+    place = i[:, None] * N + i[None, :]
+    x, y = tl.load(a + place).to(tl.bfloat16), tl.load(b + place).to(tl.bfloat16)
+    tl.store(out + place, 2 * tl.dot(x, tl.trans(tl.trans(y))))
+
+
+@torch.library.custom_op("ours::doubled", mutates_args=(), device_types="cuda")
+def doubled(a: torch.Tensor) -> torch.Tensor:
+    large = torch.zeros(16, 16, dtype=torch.bfloat16, device="cuda")
+    large[:2, :2] = a
+    out = torch.empty_like(large)
+    product[(1,)](large, large, out, 16)
+    return out[:2, :2].clone()
+"""
+
+
 def run(twin: str | None, seconds: float = 60) -> Verdict:
     return audit(record(twin), Plan(run=True, run_seconds=seconds))
 
@@ -65,6 +89,31 @@ def test_a_script_written_for_cuda_gets_the_verdict_of_the_same_script():
     assert {"cuda", "device", "torch.compile", "flash attention", "autocast"} <= stood_in
     honest = run(None)
     assert verdict.evidence["NoiseBound"] == honest.evidence["NoiseBound"]
+
+
+def test_newer_grammar_kernels_and_absent_packages_change_nothing():
+    verdict = audit(record("newer-kernels", **{"kernels.py": KERNELS.encode()}), Plan(run=True))
+    assert verdict.trouble is None
+    assert rules_with(verdict, Outcome.PASS) == set(RUN_RULES)
+    stood_in = {words.removeprefix("stand-in: ") for words in verdict.overrides}
+    assert {
+        "triton interpreter",
+        "custom operator",
+        "operator cutlass_evt::gemm_mul",
+        "package wandb",
+    } <= stood_in
+
+
+def test_a_stage_that_only_the_log_shows_is_found_behind_its_switch():
+    verdict = run("behind-a-switch")
+    assert "TTT_ENABLED=1" in verdict.overrides
+    assert rules_with(verdict, Outcome.PASS) == set(RUN_RULES)
+
+
+def test_a_stage_that_cannot_be_brought_back_passes_nothing():
+    verdict = run("off-by-default")
+    assert "the scored stage did not run" in (verdict.trouble or "")
+    assert {verdict.result(rule).outcome for rule in RUN_RULES} == {Outcome.INCONCLUSIVE}
 
 
 def test_an_ablation_beside_the_claimed_log_asks_for_nothing():

@@ -51,6 +51,24 @@ def test_a_file_of_the_submission_where_data_would_be_stays(tmp_path):
     assert (tmp_path / laid_out.folder / "data").read_bytes() == b"mine"
 
 
+def test_what_depends_on_the_length_of_the_stream_is_scaled_with_it():
+    launch = {"TTT_EPOCHS": "30", "MIX_EPOCHS": "2", "NGRAM_CHUNK_TOKENS": "1000000"}
+    launch |= {"NGRAM_BUCKETS": "4194304", "SMALL_BUCKETS": "64", "TTT_LORA_RANK": "8", "RANK": "3"}
+    assert workspace.scored(launch) == {
+        "TTT_EPOCHS": "6",
+        "MIX_EPOCHS": "2",
+        "NGRAM_CHUNK_TOKENS": "1024",
+        "NGRAM_BUCKETS": "4096",
+        "SMALL_BUCKETS": "64",
+        "TTT_LORA_RANK": "8",
+    }
+
+
+def test_a_script_that_names_its_layers_by_number_keeps_them():
+    assert "NUM_LAYERS" in workspace.small({})
+    assert "NUM_LAYERS" not in workspace.small({"LOOP_START": "3"})
+
+
 def test_everything_is_laid_out_and_settings_are_named(tmp_path):
     stream = uniform(384, 100, "a")
     launch = {"TTT_ENABLED": "1", "NUM_LAYERS": "99", "LD_PRELOAD": "x", "DATA_PATH": "y"}
