@@ -66,6 +66,8 @@ class ScoreLine:
     """Decimals of the number of the line that is printed with fewest."""
     eval_seconds: float | None = None
     """How long the stage took, where the line says so."""
+    stated_bytes: int | None = None
+    """Bytes that the line says it divided by."""
 
     @property
     def during_training(self) -> bool:

@@ -1,6 +1,7 @@
 """Dated rules and numbers; a new edition is a new value here, and old verdicts keep theirs."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,8 @@ class Ruleset:
     """Gain a token that rounding in float32 cannot explain (about 1e-7 is rounding)."""
     validation_bytes: dict[int, tuple[int, int]]
     """Scored tokens of the fixed split under a known tokenizer -> least and most bytes."""
+    part_bytes: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """The same of a known part of it."""
     seconds: float = 600.0
     """Of training, and of evaluation (challenge README of 2026-03-18)."""
     rounding_seconds: float = 1.0
@@ -30,6 +33,10 @@ class Ruleset:
     """For any gain at all: the bar of the organisers from 2026-04-28 on."""
     overlapping_shards: frozenset[tuple[int, int]] = frozenset({(1_499, 47_851_520)})
     """Training shards beside validation tokens, as in records split at 10,000 documents."""
+
+    def bytes_of(self, tokens: int | None) -> tuple[int, int] | None:
+        """Least and most bytes that so many validation tokens spell, where that is known."""
+        return self.validation_bytes.get(tokens or 0) or self.part_bytes.get(tokens or 0)
 
 
 # Every tokenizer of the same 50,000 documents must give the same bytes; BOS and the dropped tail
@@ -67,6 +74,9 @@ MAY = Ruleset(
         40_540_160: _SPLIT_BYTES,  # SP8192
         47_851_520: _SPLIT_BYTES,  # SP8192 CaseOps
     },
+    # Its first 10,000 documents, SP8192 CaseOps (recomputed from logs of four authors: 29,950,770
+    # to 29,961,109).
+    part_bytes={9_662_464: (29_945_000, 29_965_000)},
 )
 
 # What was ruled by the day on which hashed caches were closed: no word yet of documents in both

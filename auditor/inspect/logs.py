@@ -38,6 +38,7 @@ _MODEL = re.compile(r"^\s*Serialized model ([^:]{1,60}):\s*([\d,]{1,15}) bytes")
 _TOTAL = re.compile(r"^\s*Total submission size([^:]{0,60}):\s*([\d,]{1,15}) bytes")
 _ARTIFACT = re.compile(r"^\s*Artifact(?: size)?:\s*([\d,]{1,15}) bytes")
 _EVAL_TIME = re.compile(r"\b(?:eval_time|elapsed)[:=] ?(\d{1,9}(?:\.\d{1,3})?)(ms|s)\b")
+_BYTES = re.compile(r"\bbytes[=:]\s?(\d{6,12})\b")
 _SETTING = re.compile(r"^[ \t]{0,8}([a-z][a-z0-9_]{2,60}): ([^\s:=][^\n:=]{0,200})$", re.MULTILINE)
 MAX_HEADER_CHARACTERS = 1_000_000
 MIN_SETTINGS = 12
@@ -121,6 +122,7 @@ def _score(line_number: int, line: str) -> ScoreLine | None:
         exact=len(printed[0].partition(".")[2]) >= 7,
         decimals=min(len(digits.partition(".")[2]) for digits in printed),
         eval_seconds=_seconds(line),
+        stated_bytes=int(said[1]) if (said := _BYTES.search(line)) else None,
     )
 
 

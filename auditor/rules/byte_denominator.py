@@ -14,10 +14,14 @@ Not every line that holds both numbers is a quotient: some scripts print a mixed
 val_loss of the model alone, which looks like a denominator too large. So all lines of a log must
 agree; where some fit the text and others do not, the answer is INCONCLUSIVE and names both. And a
 FAIL needs two lines with different scores that imply the same bytes: a denominator is a constant,
-what a mixture leaves is not. A
+what a mixture leaves is not. A line that states its bytes (`bytes=164594398`) needs no second one:
+it fails when it is the claimed one and its bytes are more than the text has. A
 denominator within 2% of the text is INCONCLUSIVE as well: documents differ in bytes per token, so a
 score over a part of the split looks like that; on an earlier line than the final one it does not
 matter.
+
+The tokens of an unknown tokenizer spell the same documents. Their bytes are not known exactly, but
+a record whose every line divides by more bytes than the whole split has, by more than 2%, fails.
 
 Where no log gives a denominator away, the table of bytes a token is followed for three sample
 tokens (strength `source`). When every table that could be followed counts more bytes for one of
@@ -36,7 +40,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from auditor.evidence import ByteTables, Evidence, LoggedNumbers, RunLog, ScoreLine, StreamBytes
+from auditor.evidence import (
+    ByteTables,
+    ClaimedNumbers,
+    Evidence,
+    LoggedNumbers,
+    PackageFiles,
+    RunLog,
+    ScoreLine,
+    StreamBytes,
+)
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
@@ -148,11 +161,15 @@ def _by_logs(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     answers = []
     unknown = set()
     for log in logged.logs:
-        bounds = ruleset.validation_bytes.get(log.tokens or 0)
+        bounds = ruleset.bytes_of(log.tokens)
         lines = list(_implied(log))
-        if bounds is None:
+        said = _stated(log, bounds, evidence.get(ClaimedNumbers))
+        more = _more_than_all(lines, evidence, ruleset) if bounds is None else None
+        if said or more:
+            answers.append(failed(Strength.LOGGED, [one for one in (said, more) if one]))
+        elif log.tokens not in ruleset.validation_bytes:
             unknown.add(log.tokens)
-        elif lines:
+        elif bounds and lines:
             answers.append(_one_log(lines, bounds))
     if not answers:
         seen = ", ".join(
@@ -167,6 +184,43 @@ def _by_logs(evidence: Evidence, ruleset: Ruleset) -> Judgement:
         return failed(Strength.LOGGED, findings)
     unsure = [answer for answer in answers if answer.outcome is Outcome.INCONCLUSIVE]
     return (unsure or answers)[-1]
+
+
+def _stated(
+    log: RunLog, bounds: tuple[int, int] | None, claims: ClaimedNumbers | None
+) -> Finding | None:
+    """A finding where the line of the claimed score states more bytes than its tokens spell."""
+    claimed = claims.seed_val_bpb.get(str(log.seed), claims.val_bpb) if claims else None
+    if bounds is None or claimed is None:
+        return None
+    for score in log.scores:
+        said = score.stated_bytes or 0
+        if abs(score.val_bpb - claimed) < DIFFERENT_BPB and said > bounds[1] * (1 + PART_OF_SPLIT):
+            return Finding(
+                f"the score of the line states {said / 1e6:.2f} M bytes; the {log.tokens or 0:,} "
+                f"tokens that were loaded spell {bounds[0] / 1e6:.2f} to {bounds[1] / 1e6:.2f} M "
+                f"({said / bounds[1] - 1:+.1%})",
+                Location(file=log.file, line=score.line, text=score.label),
+                {"stated_bytes": said, "expected_bytes": list(bounds)},
+            )
+    return None
+
+
+def _more_than_all(lines: list[_Implied], evidence: Evidence, ruleset: Ruleset) -> Finding | None:
+    """A finding where every line of a record divides by more bytes than the whole split has."""
+    most = max(most for _, most in ruleset.validation_bytes.values())
+    package = evidence.get(PackageFiles)
+    if not lines or (package is not None and package.track != "record"):
+        return None
+    if any(line.least <= most * (1 + PART_OF_SPLIT) for line in lines) or not _constant(lines):
+        return None
+    last = lines[-1]
+    return Finding(
+        f"the score divides by {last}; the whole validation split has at most {most / 1e6:.2f} M, "
+        f"whatever the tokenizer ({last.middle / most - 1:+.1%})",
+        Location(file=last.log.file, line=last.score.line, text=last.score.label),
+        {"implied_bytes": round(last.middle), "most_bytes": most},
+    )
 
 
 def _one_log(lines: list[_Implied], bounds: tuple[int, int]) -> Judgement:

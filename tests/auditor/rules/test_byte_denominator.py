@@ -7,7 +7,7 @@ from auditor.inspect import inspect
 from auditor.rules.byte_denominator import RULE
 from auditor.rulesets import DEFAULT
 from auditor.verdict import Outcome, Strength
-from tests.auditor.inspect.records import BYTES, TOKENS, honest, judge, log, submission
+from tests.auditor.inspect.records import BYTES, TOKENS, claims, honest, judge, log, submission
 
 
 def with_log(text: str) -> dict[str, str | bytes | None]:
@@ -48,7 +48,31 @@ def test_a_mixed_score_beside_the_loss_of_the_model_is_undecided():
 
 
 def test_an_unknown_split_is_undecided():
-    assert judge(RULE, with_log(log(1.12, tokens=9_662_464))).outcome is Outcome.INCONCLUSIVE
+    assert judge(RULE, with_log(log(1.12, tokens=9_000_000))).outcome is Outcome.INCONCLUSIVE
+
+
+def test_the_tokens_of_an_unknown_tokenizer_spell_no_more_than_the_split():
+    files = with_log(log(0.95, tokens=62_363_648, size=182_800_000))
+    answer = judge(RULE, files)
+    assert (answer.outcome, answer.strength) == (Outcome.FAIL, Strength.LOGGED)
+    assert "182.80 M" in answer.findings[0].message
+    near = with_log(log(0.95, tokens=62_363_648, size=152_000_000))
+    assert judge(RULE, near).outcome is Outcome.INCONCLUSIVE
+    other = files | {"submission.json": claims({1337: 0.95}, track="non-record-16mb")}
+    assert judge(RULE, other).outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"), [(164_594_398, Outcome.FAIL), (151_074_309, Outcome.INCONCLUSIVE)]
+)
+def test_a_claimed_line_that_states_its_bytes(said, outcome):
+    mixed = f"mixer tokens={TOKENS} bytes={said} final_mix_bpb=0.979491\n"
+    loss = "mixed val_loss:2.33531315 val_bpb:0.97949100\n"
+    files = with_log(log(1.12) + mixed + loss) | {"submission.json": claims({1337: 0.979491})}
+    assert judge(RULE, files).outcome is outcome
+    # A stage that is not the claimed one may count what it likes.
+    files["submission.json"] = claims({1337: 1.12})
+    assert judge(RULE, files).outcome is not Outcome.FAIL
 
 
 def test_without_logs_nobody_could_look():
