@@ -9,7 +9,8 @@ counts that are only incremented, tables that store the exact key and compare it
 Whether the entry point gets there is decided by the guards on the way, under the defaults of the
 source and the run lines of the README. What stays open is closed only by a log: a line that the
 guarded branch prints, or, for guards that depend on the data alone, a final score so far below the
-earlier stages that only the mechanism explains it.
+earlier stages that only the mechanism explains it. Without any log, a guard that only asks whether
+there is anything to do (`if mask.any()`) is taken to hold somewhere in a whole split.
 
 How it can be wrong: the target is recognised by the names that scripts give it (`y`, `tgt`,
 `target_ids`), and as the element that follows a context in the same array. Another name hides it;
@@ -85,7 +86,8 @@ class _Reachability:
         self._state = self._graph.reach()
         self._launch = program.launch
         self._logs = program.logs
-        self._gap = _largest_gap(program.claimed)
+        claimed = program.claims.val_bpb if program.claims else None
+        self._gap = _largest_gap(program.claimed) or _gap_of_all(program.logs, claimed)
         # Any log may show that the source does more than it seems to.
         self._doubt = _largest_gap(self._logs)
 
@@ -128,7 +130,9 @@ class _Reachability:
             )
         if self._gap is not None:
             return True, f"called under the effective configuration; {self._gap}"
-        if reach.sure and not self._logs:
+        if not self._logs and all(
+            _asks_for_anything(guard) or self._begins(where, guard) for where, guard in reach.open
+        ):
             return True, "called on every run under the effective configuration"
         return None, (
             "the entry point calls it, but no log of the claimed score shows a stage as far below "
@@ -149,6 +153,11 @@ class _Reachability:
             return None, f"{why} by default, and the README has no run line that could change it"
         return False, f"{why} under the README's run lines"
 
+    def _begins(self, where: Unit, guard: Guard) -> bool:
+        """Whether a test is the one by which a script asks if it is the one that was started."""
+        named = ast.unparse(guard.test).replace('"', "'") == "__name__ == '__main__'"
+        return named and guard.wanted and where.module is self._graph.units[0].module
+
     def _configured(self, guard: Guard) -> bool:
         """Whether a test is open because of the configuration, and not of the data alone."""
         config = self._graph.config
@@ -165,6 +174,35 @@ def _shown(guard: Guard) -> str:
     """A guard as people write it."""
     text = ast.unparse(guard.test)[:120]
     return f"`{text}`" if guard.wanted else f"`not ({text})`"
+
+
+def _asks_for_anything(guard: Guard) -> bool:
+    """Whether a guard only asks if there is anything to do at this place of the stream."""
+    match guard.test:
+        case ast.UnaryOp(op=ast.Not(), operand=inner):
+            return _asks_for_anything(Guard(inner, not guard.wanted))
+        case ast.BoolOp(op=op, values=values) if isinstance(op, ast.And) is guard.wanted:
+            return all(_asks_for_anything(Guard(value, guard.wanted)) for value in values)
+        case ast.Call(func=ast.Attribute(attr="any") | ast.Name(id="any" | "len")):
+            return guard.wanted
+        case ast.Compare(left=ast.Subscript(), ops=[op], comparators=[ast.Constant(value=None)]):
+            return isinstance(op, ast.IsNot) is guard.wanted
+        case ast.Compare(ops=[op], comparators=[ast.Constant(value=0)]):
+            some, none = isinstance(op, ast.Gt | ast.NotEq), isinstance(op, ast.LtE | ast.Eq)
+            return some if guard.wanted else none
+    return False
+
+
+def _gap_of_all(logs: tuple[RunLog, ...], claimed_bpb: float | None) -> str | None:
+    """The same where no log ends near the claim: all of them, and the claim, stand so far below."""
+    gaps = [_largest_gap((log,)) for log in logs]
+    if claimed_bpb is None or not gaps or None in gaps:
+        return None
+    for log in logs:
+        stages = [score.val_bpb for score in log.scores if not score.during_training][:-1]
+        if not stages or max(stages) - claimed_bpb <= GAP_BPB:
+            return None
+    return f"no log ends near the claimed {claimed_bpb} bpb, but {gaps[0]}"
 
 
 def _largest_gap(logs: tuple[RunLog, ...]) -> str | None:

@@ -234,6 +234,54 @@ def test_without_a_gain_in_the_log_it_is_open():
     assert read.reached is None
 
 
+ONLY_WHERE = """
+class Mixer:
+    def score(self, x, y, p):
+        found = (x > 0)
+        if {test}:
+            return -np.log(p)
+        key = ((x * PRIME) ^ (y * 31)) & MASK
+        return -np.log(0.9 * p + 0.1 * self.pairs[key])
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "reached"),
+    [
+        ("not found.any()", True),
+        ("len(x) == 0 or self.rows[0] is None", True),
+        ("not (len(x) != 0 and found.any())", True),
+        ("found.any()", None),  # the read is where there is nothing
+        ("len(x) == 0 and found.any()", None),
+        ("self.mixer is None", None),  # may be a setting
+        ("p.mean() > 0.5", None),
+    ],
+)
+def test_without_a_log_a_guard_may_only_ask_whether_there_is_anything(test, reached):
+    script = textwrap.dedent(PRELUDE) + ONLY_WHERE.format(test=test) + UPDATE
+    script += MAIN.format(call="total += mixer.score(x, y, model(x)).sum()")
+    files = {"README.md": README, "train_gpt.py": script, "submission.json": claims({1337: 0.7})}
+    (read,) = read_data_flow(read_program(submission(files))).target_reads
+    assert read.reached is reached
+
+
+@pytest.mark.parametrize(("claimed", "reached"), [(0.9, True), (1.14, None)])
+def test_logs_that_end_elsewhere_speak_when_all_of_them_and_the_claim_gain(claimed, reached):
+    files = {
+        "README.md": README,
+        "train_gpt.py": textwrap.dedent(PRELUDE) + textwrap.dedent(HASHED) + UPDATE
+        + MAIN.format(call="total += mixer.score(x, y, model(x)).sum()"),
+        "submission.json": claims({1337: claimed}),
+        "train.log": log(0.7),
+    }  # fmt: skip
+    (read,) = read_data_flow(read_program(submission(files))).target_reads
+    assert read.reached is reached
+    (read,) = read_data_flow(
+        read_program(submission({**files, "other.log": log(1.13, seed=7)}))
+    ).target_reads
+    assert read.reached is None
+
+
 def test_code_that_nobody_calls_is_not_reached():
     (read,) = flow(HASHED, call="total += 1", final=1.14).target_reads
     assert read.reached is False
