@@ -1,12 +1,14 @@
 """The Python that the entry point brings in, parsed and never executed.
 
 Read are the training script, every shipped file that it imports or names in a string, and what a
-packed script would unpack, layer by layer. A compiled helper, a script that unpacks itself in an
+packed script would unpack, layer by layer. Where the folder has no script, the source that a log
+prints before its first line is read: it is what ran. A compiled helper, a script that unpacks itself in an
 unknown way, and a file that cannot be parsed are listed as unread, each with the reason: nobody
 looked into them, so nothing that depends on them can pass.
 """
 
 import ast
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ MAX_LAYERS = 3
 MAX_DEPTH = 150
 """Nesting beyond this is not written by people, and would exhaust the stack of a recursive walk."""
 COMPILED = (".c", ".cc", ".cpp", ".cu", ".pyx", ".so")
+_RULE = re.compile(rb"^={40,}$", re.MULTILINE)
 _LEAVES = (ast.expr_context, ast.operator, ast.boolop, ast.unaryop, ast.cmpop)
 _DECODERS = {"b85decode", "a85decode", "b64decode", "decompress", "fromhex", "unhexlify"}
 
@@ -53,7 +56,10 @@ def read_sources(submission: Submission) -> Sources:
     """Parse the entry point and follow it into the other files of the folder."""
     entry = submission.entry
     if entry is None:
-        return Sources((), ("no training script was found in the folder",))
+        printed = next(_printed(submission), None)
+        if printed is None:
+            return Sources((), ("no training script was found in the folder",))
+        return Sources((printed,), ())
     modules: list[Module] = []
     unread: list[str] = []
     queue, seen = [entry], {entry}
@@ -78,6 +84,16 @@ def read_sources(submission: Submission) -> Sources:
                 else:
                     queue.append(other)
     return Sources(tuple(modules), tuple(unread))
+
+
+def _printed(submission: Submission) -> Iterator[Module]:
+    """Sources that logs begin with, up to a rule of equal signs; a log's lines are its lines."""
+    for path, file in submission.files.items():
+        end = _RULE.search(file.data[:MAX_SOURCE_BYTES])
+        if path.endswith((".log", ".txt")) and end is not None:
+            module = parse(path, file.data[: end.start()])
+            if isinstance(module, Module) and any(functions(module.tree.body)):
+                yield module
 
 
 def _with_layers(module: Module) -> tuple[list[Module], list[str]]:

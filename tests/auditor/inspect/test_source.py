@@ -42,6 +42,17 @@ def test_hostile_source_is_unread_with_a_reason(text):
     assert sources.unread[0].startswith("train_gpt.py: ")
 
 
+def test_without_a_script_the_source_that_a_log_prints_is_read():
+    printed = "import helper\ndef main():\n    print('x')\nmain()\n"
+    text = printed + "=" * 100 + "\nRunning Python 3.12\nval_loss: 1\n"
+    (module,) = read_sources(submission({"train.log": text, "notes.txt": "x = 1\n"})).modules
+    assert (module.path, module.text(3)) == ("train.log", "print('x')")
+    for other in ("=" * 100 + printed, printed, "no source: 1\n" + text, "x = 1\n" + "=" * 100):
+        assert read_sources(submission({"train.log": other})).modules == ()
+    shipped = {"train_gpt.py": "y = 2\n", "train.log": text}
+    assert [one.path for one in read_sources(submission(shipped)).modules] == ["train_gpt.py"]
+
+
 def test_a_packed_script_is_unread():
     text = "import lzma, base64\nexec(lzma.decompress(base64.b85decode('abc')))\n"
     assert "packed" in read_sources(submission({"train_gpt.py": text})).unread[0]
