@@ -105,13 +105,13 @@ class Expressions(Library):
         """Mark the share of a byte in the log of a token's probability, or its root."""
         if not left.through and not left.loss:
             return value
-        place = frozenset({self.place(node.lineno)})
+        place = {self.place(node.lineno)}
         if left.loss and isinstance(node.op, ast.Div) and names_length(node.right):
-            return value.but(spread=value.spread | place)
+            return value.noted("spread", place)
         power = node.right if isinstance(node.op, ast.Pow) else None
         root = isinstance(power, ast.BinOp) and isinstance(power.op, ast.Div)
         if root and names_length(power.right):  # type: ignore[union-attr]  # root says what it is
-            return value.but(rooted=value.rooted | place)
+            return value.noted("rooted", place)
         return value
 
     def _text(self, node: ast.JoinedStr, env: Env) -> Value:
@@ -233,8 +233,8 @@ class Expressions(Library):
         if special is not None:
             return special
         result = self.used(node.lineno, *everything)
-        if name in ("exp", "exp2") and result.spread:
-            result = result.but(rooted=result.rooted | result.spread)
+        if name in ("exp", "exp2") and result.notes:
+            result = result.noted("rooted", result.places("spread"))
         if name in RANDOM:
             result = result.but(turns=cut(result.turns | self.now()))
         with_tokens = sum(bool(value.regions) for value in given)

@@ -81,9 +81,9 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
             old = early.get(key)
             if old is None or (use.sure, -len(use.doubts)) > (old.sure, -len(old.doubts)):
                 early[key] = use
-        for place in report.value.chosen:
+        for place in report.value.places("chosen"):
             note(chosen, place, report, set())
-        for place in report.value.rooted:
+        for place in report.value.places("rooted"):
             note(rooted, place, report, set())
         for mark in report.value.marks | report.value.settled:
             if mark.kind == "table" and mark.region.split == TRAINING:

@@ -174,7 +174,7 @@ class Library(Memory):
         if len(losses) < (3 if name == "where" else 2):
             return None
         value = self.used(node.lineno, *args)
-        return value.but(chosen=value.chosen | {self.place(node.lineno)})
+        return value.noted("chosen", {self.place(node.lineno)})
 
     def _fresh(self, node: ast.Call, env: Env) -> Value:
         made = self.allocate()

@@ -137,7 +137,7 @@ class Machine(Expressions):
     def _assign(self, target: ast.expr, value: Value, env: Env, *, counts: bool = False) -> None:
         """Bind; `counts` says that an entry becomes more, and is not just set."""
         if self.choosing and value.loss and isinstance(target, ast.Subscript):
-            value = value.but(chosen=value.chosen | {self.choosing[-1]})
+            value = value.noted("chosen", {self.choosing[-1]})
         match target:
             case ast.Name():
                 # What a loader returns may have lost where it came from; its name has not.

@@ -7,7 +7,7 @@ loop that has come to its end has taken all of its slices.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from auditor.inspect.config import UNKNOWN
 from auditor.inspect.values import Function, Place
@@ -108,6 +108,18 @@ class Charge:
     doubts: frozenset[str] = frozenset()
 
 
+class Note(NamedTuple):
+    """Something that was done on the way to a value."""
+
+    kind: str
+    """`chosen`, the smaller of two losses; `spread`, the log of a token's probability divided by
+    its bytes; `rooted`, that taken for the probability of a byte; `fixed`, a loss divided by a
+    constant number of bytes; `piece`, the text of a token; `spelled`, a sum over the bytes of one;
+    `product`, the probability that it stands for; `mixed`, that beside a model's; `stored`, read
+    from a file; `agreed`, compared with validation tokens; `covered`, a loss taken away by that."""
+    place: Place
+
+
 @dataclass(slots=True)
 class Value:
     """What an expression may be; never changed once it is made, and not frozen for speed alone.
@@ -131,12 +143,8 @@ class Value:
     settled: frozenset[Learnt] = frozenset()
     """What had been taken in by that which it is a result of."""
     charges: frozenset[Charge] = frozenset()
-    chosen: frozenset[Place] = frozenset()
-    """Where the smaller of two losses was taken."""
-    spread: frozenset[Place] = frozenset()
-    """Where the log of a token's probability was divided by its bytes."""
-    rooted: frozenset[Place] = frozenset()
-    """The same, and taken for the probability of a byte since."""
+    notes: frozenset[Note] = frozenset()
+    """What was done on the way to it that rules ask for."""
     loss: bool = False
     extent: bool = False
     """Whether it says how many tokens, documents or chunks there are."""
@@ -162,9 +170,7 @@ class Value:
             marks=_union(self.marks, other.marks),
             settled=_union(self.settled, other.settled),
             charges=_union(self.charges, other.charges),
-            chosen=_union(self.chosen, other.chosen),
-            spread=_union(self.spread, other.spread),
-            rooted=_union(self.rooted, other.rooted),
+            notes=_union(self.notes, other.notes),
             loss=self.loss or other.loss,
             extent=self.extent or other.extent,
             functions=_union(self.functions, other.functions),
@@ -193,14 +199,23 @@ class Value:
             or other.marks
             or other.settled
             or other.charges
-            or other.chosen
-            or other.spread
-            or other.rooted
+            or other.notes
             or other.functions
             or other.classes
             or (other.loss and not self.loss)
             or (other.extent and not self.extent)
         ) and (not other.turns or other.turns <= self.turns)
+
+    def noted(self, kind: str, places: Iterable[Place]) -> "Value":
+        """The same with a note of this kind for each place."""
+        made = {Note(kind, place) for place in places}
+        return self.but(notes=cut(self.notes | made)) if made else self
+
+    def places(self, kind: str) -> frozenset[Place]:
+        """Where something of this kind was done."""
+        if not self.notes:
+            return frozenset()
+        return frozenset(note.place for note in self.notes if note.kind == kind)
 
     def whole(self) -> "Value":
         """With all its items in one, and no longer a known constant."""
