@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 from types import TracebackType
 from typing import Self
 
@@ -13,12 +12,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors
+from api.blobs import Blobs
 from api.db import Database
 from api.errors import StartError, TooLarge
 from api.jobs import Jobs
 from api.routes import audits, pages, verdicts
 from api.settings import Settings
-from api.store import Blobs, Store
+from api.store import Store
 from api.web import SAFE_HEADERS
 from auditor import __version__
 
@@ -33,18 +33,19 @@ class Service:
         """Open everything; StartError says in one sentence what is in the way."""
         self.settings = settings
         data = settings.data
+        self._lock: int | None = None
         try:
             data.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            self._hold()
-            self.scratch = data / "scratch"
-            shutil.rmtree(self.scratch, ignore_errors=True)
-            self.scratch.mkdir()
-            self.database = Database(f"sqlite:///{data / 'strict-prefix.sqlite'}")
+            if not settings.database:
+                self._lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+                self._hold(self._lock)
+            embedded = f"sqlite:///{data / 'strict-prefix.sqlite'}"
+            self.database = Database(settings.database or embedded)
             self.database.migrate()
             self.store = Store(self.database, Blobs(data / "blobs"))
             self.jobs = Jobs(settings, self.store)
             self.jobs.open()
+            self.scratch = self.jobs.scratch
         except OSError as error:
             raise StartError(
                 f"{data}: expected a folder that can be written to, but {error.strerror}"
@@ -53,7 +54,8 @@ class Service:
             raise StartError(f"{data}: a newer release made this database: {error}") from error
         except SQLAlchemyError as error:
             reason = str(error).splitlines()[0]
-            raise StartError(f"{data}: a database cannot be opened: {reason}") from error
+            where = "the database" if settings.database else str(data)
+            raise StartError(f"{where}: a database cannot be opened: {reason}") from error
 
     def __enter__(self) -> Self:
         """Nothing more to do: it is open."""
@@ -72,16 +74,16 @@ class Service:
         """Stop working and give the data folder back; False when an audit still runs."""
         idle = self.jobs.close()
         self.database.close()
-        if idle:
+        if idle and self._lock is not None:
             os.close(self._lock)
         return idle
 
-    def _hold(self) -> None:
+    def _hold(self, lock: int) -> None:
         """Keep other processes out: each would take up the jobs that the other is working on."""
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            os.close(self._lock)
+            os.close(lock)
             raise StartError(
                 f"{self.settings.data}: another running service has this data folder"
             ) from error

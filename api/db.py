@@ -1,25 +1,32 @@
-"""The database: connections that SQLite can share, transactions, migrations."""
+"""The database, SQLite or PostgreSQL: connections, transactions, migrations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session, sessionmaker
 
 BUSY_MILLISECONDS = 10_000
 """How long a writer waits for another; writes here take milliseconds."""
+MIGRATING = 7_245_001
+WATCHING = 7_245_002
+"""Keys of PostgreSQL's advisory locks: one process at a time migrates, one looks for lost jobs."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Database:
-    """One database file and its two kinds of transaction."""
+    """One database and its two kinds of transaction."""
 
     def __init__(self, url: str) -> None:
         """Connect lazily; `migrate` makes the tables."""
-        self._engine = create_engine(url)
-        _share(self._engine)
+        self.embedded = make_url(url).get_backend_name() == "sqlite"
+        """SQLite: one process has the file."""
+        # A connection that the server has closed is noticed before it is used.
+        self._engine = create_engine(url, pool_pre_ping=not self.embedded)
+        if self.embedded:
+            _share(self._engine)
         # Told apart when the transaction begins: a reader must not wait for the writer's lock.
         self._writing = self._engine.execution_options(writing=True)
         # Rows stay readable after their transaction: routes and jobs pass them on.
@@ -28,15 +35,32 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that sees one moment and changes nothing."""
+        """A session that changes nothing."""
         with self._read() as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session that holds the write lock from its first statement and commits at its end."""
+        """A session that commits at its end; on SQLite it holds the write lock from the start."""
         with self._write.begin() as session:
             yield session
+
+    @contextmanager
+    def alone(self, key: int) -> Iterator[bool]:
+        """True while no other process does what this key stands for; SQLite has no other."""
+        if self.embedded:
+            yield True
+            return
+        with self._engine.begin() as connection:
+            query = text("SELECT pg_try_advisory_xact_lock(:key)")
+            yield bool(connection.scalar(query, {"key": key}))
+
+    def seconds(self, session: Session) -> float:
+        """The database's clock, which all processes share."""
+        query = "SELECT extract(epoch FROM clock_timestamp())"
+        if self.embedded:
+            query = "SELECT (julianday('now') - 2440587.5) * 86400.0"
+        return float(session.scalar(text(query)) or 0.0)
 
     def migrate(self) -> None:
         """Bring the tables to the newest shape."""
@@ -47,6 +71,8 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with self._writing.begin() as connection:
+            if not self.embedded:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATING})
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 

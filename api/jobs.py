@@ -1,22 +1,31 @@
-"""Audits as durable jobs: a job that was taken on ends, whatever happens to the process.
+"""Audits as durable jobs: a job that was taken on ends, whatever happens to a process.
 
-DBOS keeps the queue in a database file of its own. Its workflow holds one step, and the step can be
-repeated at any point: `Store.start` counts the attempts and `Store.finish` says a verdict once.
+DBOS keeps the queue: in the service's PostgreSQL, or in an SQLite file of its own. Its workflow
+holds one step, and the step can be repeated at any point: `Store.start` counts the attempts, and
+only the newest attempt may say something. DBOS leaves the jobs of a lost worker lying; the watch
+at the end of this file finds and resumes them.
 """
 
 import logging
+import os
+import shutil
+import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from dbos import DBOS, DBOSPortableJSONSerializer, SetWorkflowID
+from sqlalchemy.exc import SQLAlchemyError
 
+from api.apart import Crashed, Stopped, audit_apart
+from api.db import WATCHING
 from api.settings import Settings
 from api.store import Store
-from auditor.audit import Plan, Progress, audit
+from api.tables import AuditRow
 from auditor.errors import SubmissionError, ToolError
-from auditor.report.json_v1 import verdict_to_json
-from auditor.submission import Submission
 
 PROTOCOL = "audit-jobs-1"
 """What DBOS calls the application version. Pinned: by default it follows the source, and a release
@@ -24,38 +33,63 @@ would leave the jobs of the one before it lying. Raised only when old jobs canno
 QUEUE = "audits"
 PROGRESS_SECONDS = 0.5
 """A progress row at most this often, unless what is being done changes."""
+BEATS = 4
+"""Signs of life in one lease."""
 
-LIVE = ("ENQUEUED", "PENDING", "DELAYED")
-"""What DBOS calls a job that it will still carry out."""
+WAITING = ("ENQUEUED", "DELAYED")
+"""What DBOS calls a job that any worker may take."""
 
 log = logging.getLogger(__name__)
 
 
-class Jobs:
-    """The queue and its worker threads; DBOS allows one in a process."""
+@dataclass(slots=True)
+class _Work:
+    """An attempt that this process is working on."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
-        """Remember what to work with; `open` starts working."""
+    attempt: int
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class Jobs:
+    """The queue, and the workers of this process; DBOS allows one in a process."""
+
+    def __init__(self, settings: Settings, store: Store, module: str = "api.child") -> None:
+        """Remember what to work with; `open` starts working. The module is what audits."""
+        self.module = module
+        self.worker = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._settings = settings
         self._store = store
         self._workflow: Callable[[str], None] | None = None
-        self._running = 0
+        self._working: dict[str, _Work] = {}
         self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._watch = threading.Thread(target=self._keep_watch, daemon=True)
+
+    @property
+    def scratch(self) -> Path:
+        """Folder of what this process's audits lay out."""
+        return self._settings.data / "scratch" / self.worker
 
     def open(self) -> None:
-        """Start the queue, and take up what an earlier process left."""
+        """Start the queue, and take up what earlier processes left."""
+        settings = self._settings
+        if self._store.database.embedded:
+            # Only one process can hold the data folder: every other worker is gone.
+            self._store.leave()
+            shutil.rmtree(self.scratch.parent, ignore_errors=True)
+        self.scratch.mkdir(parents=True)
+        url = settings.database or f"sqlite:///{settings.data / 'jobs.sqlite'}"
         DBOS(
             config={
                 "name": "strict-prefix",
-                "system_database_url": f"sqlite:///{self._settings.data / 'jobs.sqlite'}",
+                "system_database_url": url,
                 "application_version": PROTOCOL,
-                # Only one process can hold the data folder, so what another left is ours.
-                "executor_id": "local",
+                "executor_id": self.worker,
                 # Not pickle: what is read back from the file must not be able to run code.
                 "serializer": DBOSPortableJSONSerializer(),
-                "log_level": "WARNING",
+                "log_level": "ERROR",
                 # Notifications are not used; but closing waits until their next look.
-                "notification_listener_polling_interval_sec": self._settings.poll_seconds,
+                "notification_listener_polling_interval_sec": settings.poll_seconds,
             }
         )
 
@@ -65,14 +99,18 @@ class Jobs:
             DBOS.run_step({"name": "audit"}, self._perform, audit_id)
 
         self._workflow = workflow
+        DBOS.listen_queues([QUEUE] if settings.workers else [])
+        self._store.beat(self.worker, settings.lease_seconds)
         DBOS.launch()
-        DBOS.register_queue(
-            QUEUE,
-            worker_concurrency=self._settings.workers,
-            polling_interval_sec=self._settings.poll_seconds,
-            on_conflict="always_update",
-        )
-        self._take_up()
+        if settings.workers:
+            DBOS.register_queue(
+                QUEUE,
+                worker_concurrency=settings.workers,
+                polling_interval_sec=settings.poll_seconds,
+                on_conflict="always_update",
+            )
+        self._look()
+        self._watch.start()
 
     def put(self, audit_id: str) -> None:
         """Queue an audit that the store knows; a second time changes nothing."""
@@ -84,60 +122,86 @@ class Jobs:
     def close(self) -> bool:
         """Stop taking jobs and wait for running ones; False when one still runs.
 
-        What still runs when the process ends is begun again by the next one.
+        What still runs when the process ends is begun again by another one.
         """
         # DBOS looks once a second: asked to wait, it takes a second even with nothing to wait for.
-        patience = self._settings.shutdown_seconds if self._running else 0
+        patience = self._settings.shutdown_seconds if self._working else 0
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=patience)
         self._workflow = None
-        return not self._running
-
-    def _take_up(self) -> None:
-        """Close the gap between two databases: find the audits that no live job stands behind."""
-        for audit_id in self._store.unfinished():
-            job = DBOS.get_workflow_status(audit_id)
-            if job is None:
-                self.put(audit_id)
-            elif job.status not in LIVE:
-                message = f"its job ended as {job.status} without a verdict"
-                self._store.error(audit_id, kind="tool", message=message)
+        self._closing.set()
+        self._watch.join()
+        idle = not self._working
+        for work in self._working.values():
+            work.stop.set()
+        self._store.leave(self.worker)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        return idle
 
     def _perform(self, audit_id: str) -> None:
         """The step: audit and keep the verdict, or the reason why there is none."""
-        with self._lock:
-            self._running += 1
-        try:
-            self._audit(audit_id)
-        except (SubmissionError, ToolError) as error:
-            kind = "submission" if isinstance(error, SubmissionError) else "tool"
-            log.warning("audit %s errored: %s", audit_id, error)
-            self._store.error(audit_id, kind=kind, message=str(error))
-        except Exception as error:
-            # Whatever it was, it ends this job and no other; the log has the traceback.
-            log.exception("audit %s crashed", audit_id)
-            self._store.error(
-                audit_id, kind="internal", message=f"the auditor crashed: {type(error).__name__}"
-            )
-        finally:
+        wait = self._settings.retry_seconds
+        while not self._closing.is_set():
+            row = self._store.start(audit_id, self._settings.attempts, self.worker)
+            if row is None:
+                return
+            work = _Work(row.attempts)
             with self._lock:
-                self._running -= 1
+                self._working[audit_id] = work
+            try:
+                if not self._attempt(row, work):
+                    return
+                # Only the tool's own trouble may have gone away when it is tried again.
+                work.stop.wait(wait)
+            finally:
+                with self._lock:
+                    self._working.pop(audit_id, None)
+            wait *= 2
 
-    def _audit(self, audit_id: str) -> None:
-        """Read the archive back, audit it with the engine of the command, keep the verdict."""
-        job = self._store.start(audit_id, self._settings.attempts)
-        if job is None:
-            return
-        submission = Submission.from_archive(self._store.blobs.get(job.submission_sha256), job.name)
-        plan = Plan(
-            run=job.run,
-            sandbox=self._settings.sandbox,
-            run_seconds=self._settings.run_seconds,
-            run_bytes=self._settings.run_bytes,
-        )
-        verdict = audit(submission, plan, self._progress_of(audit_id))
-        self._store.finish(audit_id, verdict_to_json(verdict))
+    def _attempt(self, row: AuditRow, work: _Work) -> bool:
+        """One attempt; True when it is to be tried again."""
+        try:
+            document = audit_apart(
+                self._order(row),
+                module=self.module,
+                scratch=self.scratch,
+                seconds=self._settings.audit_seconds,
+                stop=work.stop,
+                progress=self._progress_of(row),
+            )
+        except Stopped:
+            log.info("audit %s stopped", row.id)
+            return False
+        except (SubmissionError, ToolError, Crashed) as error:
+            log.warning("audit %s, attempt %d: %s", row.id, row.attempts, error)
+            kinds = {SubmissionError: "submission", ToolError: "tool"}
+            if isinstance(error, ToolError) and row.attempts < self._settings.attempts:
+                doing = f"waiting to try again: {error}"
+                self._store.progress(row.id, doing, 0.0, row.attempts)
+                return True
+            kind = kinds.get(type(error), "internal")
+            self._store.error(row.id, kind=kind, message=str(error), attempt=row.attempts)
+            return False
+        if not self._store.finish(row.id, document, row.attempts):
+            log.warning("audit %s had ended, or another worker has it now", row.id)
+        return False
 
-    def _progress_of(self, audit_id: str) -> Progress:
+    def _order(self, row: AuditRow) -> dict[str, object]:
+        """What the child is told."""
+        settings = self._settings
+        return {
+            "blob": str(self._store.blobs.path(row.submission_sha256)),
+            "sha256": row.submission_sha256,
+            "name": row.name,
+            "ruleset": row.ruleset,
+            "plan": {
+                "run": row.run,
+                "sandbox": settings.sandbox,
+                "run_seconds": settings.run_seconds,
+                "run_bytes": settings.run_bytes,
+            },
+        }
+
+    def _progress_of(self, row: AuditRow) -> Callable[[str, float], None]:
         """A Progress that is kept, so that it survives the process and any browser tab."""
         last_doing, last_time = "", 0.0
 
@@ -145,7 +209,49 @@ class Jobs:
             nonlocal last_doing, last_time
             now = time.monotonic()
             if doing != last_doing or now - last_time >= PROGRESS_SECONDS:
-                self._store.progress(audit_id, doing, min(max(done, 0.0), 1.0))
+                self._store.progress(row.id, doing, min(max(done, 0.0), 1.0), row.attempts)
                 last_doing, last_time = doing, now
 
         return keep
+
+    def _keep_watch(self) -> None:
+        """Give signs of life, stop what nobody wants any more, find the jobs of lost workers."""
+        while not self._closing.wait(self._settings.lease_seconds / BEATS):
+            try:
+                self._look()
+            except SQLAlchemyError as error:
+                # The database is away; what runs goes on, and its end is fenced.
+                log.warning("cannot reach the database: %s", str(error).splitlines()[0])
+            except Exception:
+                log.exception("the watch stumbled")
+
+    def _look(self) -> None:
+        living = self._store.beat(self.worker, self._settings.lease_seconds)
+        self.stop_unwanted()
+        with self._store.database.alone(WATCHING) as alone:
+            if alone:
+                self._take_up(living)
+
+    def stop_unwanted(self) -> None:
+        """Stop what was cancelled, and what another worker has taken over."""
+        with self._lock:
+            mine = list(self._working.items())
+        if mine:
+            ours = self._store.still_ours(self.worker)
+            for audit_id, work in mine:
+                if (audit_id, work.attempt) not in ours:
+                    work.stop.set()
+
+    def _take_up(self, living: set[str]) -> None:
+        """Find the audits that no live job stands behind."""
+        for audit_id in self._store.unfinished():
+            job = DBOS.get_workflow_status(audit_id)
+            if job is None:
+                self.put(audit_id)
+            elif job.status == "PENDING":
+                if job.executor_id not in living:
+                    log.warning("audit %s: worker %s is lost", audit_id, job.executor_id)
+                    DBOS.resume_workflow(audit_id, queue_name=QUEUE)
+            elif job.status not in WAITING:
+                message = f"its job ended as {job.status} without a verdict"
+                self._store.error(audit_id, kind="tool", message=message)

@@ -29,10 +29,30 @@ class Settings(BaseSettings):
         default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
     )
     data: Path = Field(default_factory=_home, description="Folder of the databases and archives.")
+    database: str = Field(
+        default="",
+        pattern=r"^(postgresql(\+psycopg)?://.+)?$",
+        description="postgresql:// address; empty embeds SQLite in the data folder.",
+    )
     max_upload_bytes: int = Field(
         default=64 * 2**20, gt=0, description="Largest archive that is taken, in bytes."
     )
-    workers: int = Field(default=1, ge=1, description="Audits that run at the same time.")
+    workers: int = Field(
+        default=1, ge=0, description="Audits that run in this process at the same time."
+    )
+    lease_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        description="Silence after which a worker counts as lost and its audits are begun again.",
+    )
+    retry_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="Wait before a tool error is tried again; doubles each time.",
+    )
+    audit_seconds: float = Field(
+        default=3600.0, gt=0, description="Wall-clock limit of one whole audit."
+    )
     attempts: int = Field(
         default=3,
         ge=1,

@@ -1,63 +1,19 @@
 """What is kept: archives by their digest, audits with their progress, verdicts for good."""
 
-import hashlib
 import json
-import os
-import tempfile
 import uuid
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, joinedload
 
+from api.blobs import Blobs
 from api.db import Database
-from api.tables import AuditRow, State, SubmissionRow, VerdictRow
-from auditor.errors import ToolError
-
-
-class Blobs:
-    """Files named by the SHA-256 of their bytes; a name never stands for half a file."""
-
-    def __init__(self, folder: Path) -> None:
-        """Use this folder, and clear what an interrupted write left there."""
-        self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".incoming-*"):
-            left.unlink()
-
-    def put(self, data: bytes) -> str:
-        """Keep these bytes; the answer is their name."""
-        sha256 = hashlib.sha256(data).hexdigest()
-        target = self._path(sha256)
-        if target.exists():
-            return sha256
-        target.parent.mkdir(exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".incoming-", dir=self._folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        return sha256
-
-    def get(self, sha256: str) -> bytes:
-        """The bytes of this name; ToolError when the disk has others or none."""
-        try:
-            data = self._path(sha256).read_bytes()
-        except OSError as error:
-            raise ToolError(f"archive {sha256} cannot be read back: {error.strerror}") from error
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise ToolError(f"archive {sha256} was changed on disk: its digest is another now")
-        return data
-
-    def _path(self, sha256: str) -> Path:
-        return self._folder / sha256[:2] / sha256
+from api.tables import UNENDED, AuditRow, State, SubmissionRow, VerdictRow, WorkerRow
+from auditor.rulesets import DEFAULT
 
 
 class Store:
@@ -68,36 +24,67 @@ class Store:
         self.database = database
         self.blobs = blobs
 
-    def accept(self, archive: bytes, *, name: str, digest: str, run: bool) -> str:
-        """Keep an archive and an audit of it that waits; the answer is the audit's id."""
+    def accept(
+        self,
+        archive: bytes,
+        *,
+        name: str,
+        digest: str,
+        run: bool,
+        ruleset: str = DEFAULT.name,
+        key: str | None = None,
+    ) -> str:
+        """Keep an archive and an audit of it that waits; the answer is the audit's id.
+
+        An Idempotency-Key that was used before gives the audit that it was used for.
+        """
         sha256 = self.blobs.put(archive)
         audit_id = uuid.uuid4().hex
-        with self.database.write() as session:
-            if session.get(SubmissionRow, sha256) is None:
+        try:
+            with self.database.write() as session:
+                self._keep(session, sha256, digest, len(archive))
                 session.add(
-                    SubmissionRow(sha256=sha256, digest=digest, size=len(archive), received=_now())
+                    AuditRow(
+                        id=audit_id,
+                        submission_sha256=sha256,
+                        name=name,
+                        run=run,
+                        ruleset=ruleset,
+                        key=key,
+                        state=State.QUEUED,
+                        done=0.0,
+                        doing="waiting",
+                        attempts=0,
+                        created=_now(),
+                    )
                 )
-                session.flush()
-            session.add(
-                AuditRow(
-                    id=audit_id,
-                    submission_sha256=sha256,
-                    name=name,
-                    run=run,
-                    state=State.QUEUED,
-                    done=0.0,
-                    doing="waiting",
-                    attempts=0,
-                    created=_now(),
-                )
-            )
+        except IntegrityError:
+            # Two requests with one key, at the same time: the first has made the audit.
+            earlier = self.by_key(key)
+            if earlier is None:
+                raise
+            return earlier.id
         return audit_id
 
-    def start(self, audit_id: str, attempts: int) -> AuditRow | None:
+    def _keep(self, session: Session, sha256: str, digest: str, size: int) -> None:
+        """A row for an archive, unless another request has made it."""
+        insert = sqlite.insert if self.database.embedded else postgresql.insert
+        values = {"sha256": sha256, "digest": digest, "size": size, "received": _now()}
+        session.execute(insert(SubmissionRow).values(values).on_conflict_do_nothing())
+
+    def by_key(self, key: str | None) -> AuditRow | None:
+        """The audit that an Idempotency-Key was used for."""
+        if key is None:
+            return None
+        with self.database.read() as session:
+            query = select(AuditRow).where(AuditRow.key == key)
+            return session.scalar(query.options(joinedload(AuditRow.submission)))
+
+    def start(self, audit_id: str, attempts: int, worker: str = "") -> AuditRow | None:
         """Begin, or begin again after a crash; None when nothing is left to do."""
         with self.database.write() as session:
-            row = session.get(AuditRow, audit_id)
-            if row is None or row.state in (State.FINISHED, State.ERRORED):
+            row = session.get(AuditRow, audit_id, with_for_update=True)
+            if row is None or row.state not in UNENDED:
                 return None
             if row.attempts >= attempts:
                 _end(
@@ -110,24 +97,32 @@ class Store:
                 )
                 return None
             row.attempts += 1
+            row.worker = worker
             row.state = State.RUNNING
             row.started = _now()
             row.done, row.doing = 0.0, "starting"
         return row
 
-    def progress(self, audit_id: str, doing: str, done: float) -> None:
+    def progress(self, audit_id: str, doing: str, done: float, attempt: int | None = None) -> None:
         """Keep how far a running audit is."""
         with self.database.write() as session:
             session.execute(
                 update(AuditRow)
-                .where(AuditRow.id == audit_id, AuditRow.state == State.RUNNING)
+                .where(
+                    AuditRow.id == audit_id, AuditRow.state == State.RUNNING, *_fence(attempt)
+                )
                 .values(doing=doing, done=done)
             )
 
-    def finish(self, audit_id: str, document: dict[str, Any]) -> None:
-        """Keep the verdict of a running audit; an audit that has ended keeps what it has."""
+    def finish(
+        self, audit_id: str, document: dict[str, Any], attempt: int | None = None
+    ) -> bool:
+        """Keep the verdict of a running audit; False when it has ended or another has it now."""
         with self.database.write() as session:
-            if _end(session, audit_id, state=State.FINISHED, done=1.0, doing="done"):
+            ended = _end(
+                session, audit_id, attempt, state=State.FINISHED, done=1.0, doing="done"
+            )
+            if ended:
                 session.add(
                     VerdictRow(
                         id=uuid.uuid4().hex,
@@ -141,30 +136,67 @@ class Store:
                         created=_now(),
                     )
                 )
+        return ended
 
-    def error(self, audit_id: str, *, kind: str, message: str) -> None:
+    def error(
+        self, audit_id: str, *, kind: str, message: str, attempt: int | None = None
+    ) -> None:
         """End an audit that could not be carried out, with the reason."""
         with self.database.write() as session:
             _end(
                 session,
                 audit_id,
+                attempt,
                 state=State.ERRORED,
                 problem_kind=kind,
                 problem_message=message,
             )
 
+    def cancel(self, audit_id: str) -> bool:
+        """End an audit because somebody asked for it; False when it had ended."""
+        with self.database.write() as session:
+            return _end(session, audit_id, state=State.CANCELLED, doing="cancelled")
+
     def unfinished(self) -> list[str]:
         """Audits that wait or run, oldest first."""
         with self.database.read() as session:
-            query = select(AuditRow.id).where(AuditRow.state.in_((State.QUEUED, State.RUNNING)))
+            query = select(AuditRow.id).where(AuditRow.state.in_(UNENDED))
             return list(session.scalars(query.order_by(AuditRow.created)))
 
+    def still_ours(self, worker: str) -> set[tuple[str, int]]:
+        """The audits, with their attempts, that this worker is to go on with."""
+        with self.database.read() as session:
+            query = select(AuditRow.id, AuditRow.attempts).where(
+                AuditRow.state == State.RUNNING, AuditRow.worker == worker
+            )
+            return {(audit_id, attempt) for audit_id, attempt in session.execute(query)}
 
-def _end(session: Session, audit_id: str, **values: object) -> bool:
+    def beat(self, worker: str, lease_seconds: float) -> set[str]:
+        """Say that this worker lives, by the database's clock; the answer is all that do."""
+        with self.database.write() as session:
+            now = self.database.seconds(session)
+            session.merge(WorkerRow(id=worker, seen=now))
+            session.execute(delete(WorkerRow).where(WorkerRow.seen < now - 100 * lease_seconds))
+            query = select(WorkerRow.id).where(WorkerRow.seen >= now - lease_seconds)
+            return set(session.scalars(query)) | {worker}
+
+    def leave(self, *workers: str) -> None:
+        """Forget these workers; without any, all of them."""
+        with self.database.write() as session:
+            gone = delete(WorkerRow)
+            session.execute(gone.where(WorkerRow.id.in_(workers)) if workers else gone)
+
+
+def _fence(attempt: int | None) -> tuple[ColumnElement[bool], ...]:
+    """The condition that no later attempt has begun; None where nobody could have."""
+    return () if attempt is None else (AuditRow.attempts == attempt,)
+
+
+def _end(session: Session, audit_id: str, attempt: int | None = None, **values: object) -> bool:
     """End an audit once: False when it had ended, so that nobody can say a second word."""
     query = (
         update(AuditRow)
-        .where(AuditRow.id == audit_id, AuditRow.state.in_((State.QUEUED, State.RUNNING)))
+        .where(AuditRow.id == audit_id, AuditRow.state.in_(UNENDED), *_fence(attempt))
         .values(finished=_now(), **values)
         .returning(AuditRow.id)
     )

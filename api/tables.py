@@ -15,6 +15,10 @@ class State(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"
     ERRORED = "errored"
+    CANCELLED = "cancelled"
+
+
+UNENDED = (State.QUEUED, State.RUNNING)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -57,7 +61,9 @@ class AuditRow(Base):
 
     __tablename__ = "audits"
     __table_args__ = (
-        CheckConstraint("state IN ('queued', 'running', 'finished', 'errored')", name="known"),
+        CheckConstraint(
+            "state IN ('queued', 'running', 'finished', 'errored', 'cancelled')", name="known"
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -65,11 +71,16 @@ class AuditRow(Base):
     name: Mapped[str]
     """File name as handed in; here because the same bytes may come under two names."""
     run: Mapped[bool]
+    ruleset: Mapped[str]
+    key: Mapped[str | None] = mapped_column(unique=True)
+    """The client's Idempotency-Key: who sends it again is shown this audit."""
     state: Mapped[str] = mapped_column(index=True)
     done: Mapped[float]
     doing: Mapped[str]
     attempts: Mapped[int]
-    """How often it was started."""
+    """How often it was started; also the fence: only the newest attempt may say something."""
+    worker: Mapped[str | None]
+    """Who works on it."""
     created: Mapped[datetime]
     started: Mapped[datetime | None]
     finished: Mapped[datetime | None]
@@ -78,6 +89,16 @@ class AuditRow(Base):
 
     submission: Mapped[SubmissionRow] = relationship()
     verdict: Mapped["VerdictRow | None"] = relationship(back_populates="audit")
+
+
+class WorkerRow(Base):
+    """A process that takes jobs, and when it was last heard of."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    seen: Mapped[float]
+    """Seconds since 1970 by the database's clock."""
 
 
 class VerdictRow(Base):

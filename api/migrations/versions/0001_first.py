@@ -1,4 +1,4 @@
-"""Submissions, audits and verdicts."""
+"""Submissions, audits, verdicts and workers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the three tables, and the triggers that keep a verdict as it was said."""
+    """Make the tables, and the triggers that keep a verdict as it was said."""
     op.create_table(
         "submissions",
         sa.Column("sha256", sa.Text, primary_key=True),
@@ -24,16 +24,21 @@ def upgrade() -> None:
         ),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("run", sa.Boolean, nullable=False),
+        sa.Column("ruleset", sa.Text, nullable=False),
+        sa.Column("key", sa.Text, unique=True),
         sa.Column("state", sa.Text, nullable=False, index=True),
         sa.Column("done", sa.Double, nullable=False),
         sa.Column("doing", sa.Text, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("worker", sa.Text),
         sa.Column("created", sa.DateTime, nullable=False),
         sa.Column("started", sa.DateTime),
         sa.Column("finished", sa.DateTime),
         sa.Column("problem_kind", sa.Text),
         sa.Column("problem_message", sa.Text),
-        sa.CheckConstraint("state IN ('queued', 'running', 'finished', 'errored')", name="known"),
+        sa.CheckConstraint(
+            "state IN ('queued', 'running', 'finished', 'errored', 'cancelled')", name="known"
+        ),
     )
     op.create_table(
         "verdicts",
@@ -46,8 +51,22 @@ def upgrade() -> None:
         sa.Column("document", sa.Text, nullable=False),
         sa.Column("created", sa.DateTime, nullable=False, index=True),
     )
+    op.create_table(
+        "workers",
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("seen", sa.Double, nullable=False),
+    )
+    said = "a verdict is never changed"
+    if op.get_bind().dialect.name == "sqlite":
+        refuse = f"BEGIN SELECT RAISE(ABORT, '{said}'); END"
+    else:
+        op.execute(
+            "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION '{said}' USING ERRCODE = 'integrity_constraint_violation'; "
+            "END $$"
+        )
+        refuse = "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
     for change in ("UPDATE", "DELETE"):
         op.execute(
-            f"CREATE TRIGGER verdicts_no_{change.lower()} BEFORE {change} ON verdicts "
-            "BEGIN SELECT RAISE(ABORT, 'a verdict is never changed'); END"
+            f"CREATE TRIGGER verdicts_no_{change.lower()} BEFORE {change} ON verdicts {refuse}"
         )

@@ -1,0 +1,65 @@
+"""Archives in files named by the SHA-256 of their bytes; a name never stands for half a file."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from auditor.errors import ToolError
+
+STALE_SECONDS = 3600
+"""No write of an archive takes as long; what is older was interrupted."""
+
+
+class Blobs:
+    """One folder of archives; several processes may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use this folder, and clear what an interrupted write left there."""
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".incoming-*"):
+            # Another process may be writing one just now.
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                    left.unlink()
+
+    def put(self, data: bytes) -> str:
+        """Keep these bytes; the answer is their name."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        target = self.path(sha256)
+        if target.exists():
+            return sha256
+        target.parent.mkdir(exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".incoming-", dir=self._folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes of this name; ToolError when the disk has others or none."""
+        return read_checked(self.path(sha256), sha256)
+
+    def path(self, sha256: str) -> Path:
+        """Where the bytes of this name are."""
+        return self._folder / sha256[:2] / sha256
+
+
+def read_checked(path: Path, sha256: str) -> bytes:
+    """The bytes of a file whose digest is known; ToolError when the disk has others or none."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ToolError(f"archive {sha256} cannot be read back: {error.strerror}") from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ToolError(f"archive {sha256} was changed on disk: its digest is another now")
+    return data
