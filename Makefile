@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := demo
 
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo serve test test-slow lint clean
 
 help:
 	@echo "make demo        train a small record, export it as published and compliant, audit both"
 	@echo "make demo DATA=DIR TOKENIZER=FILE    the same on challenge shards of your own"
+	@echo "make serve       the service on an embedded database, at http://127.0.0.1:8000"
 	@echo "make test        the test suite (under 3 minutes on 2 cores)"
 	@echo "make test-slow   the tests that take minutes"
 	@echo "make lint        ruff and mypy"
@@ -21,6 +22,9 @@ demo: $(READY)
 	@$(BIN)/auditor audit $(DEMO)/as_published $(DEMO)/compliant --run --html $(DEMO)/report.html; \
 		code=$$?; test $$code -eq 1 || { echo "expected exit code 1 (one of two fails), got $$code"; exit 1; }
 	@echo "The report with the timeline: $(DEMO)/report.html"
+
+serve: $(READY)
+	@$(BIN)/python -m api
 
 test: $(READY)
 	@$(BIN)/pytest -q -n 2 --dist loadgroup

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -20,6 +21,7 @@ from api.settings import Settings
 
 EXAMPLES = """\
 examples:
+  python -m api worker --database postgresql://...      a process that only audits
   python -m api                                   then open http://127.0.0.1:8000 in a browser
   curl -F archive=@record.zip localhost:8000/v1/audits            hand in a record folder
   curl localhost:8000/v1/audits/ID                                watch; ends with a verdict
@@ -33,15 +35,17 @@ exit codes: 0 stopped on request, 2 could not start"""
 log = logging.getLogger("api")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until a signal says stop; the answer is the exit code."""
+def main(arguments: Sequence[str] | None = None, child: str = "api.child") -> int:
+    """Serve, or only work, until a signal says stop; the answer is the exit code."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="INFO")
     logging.getLogger("alembic").setLevel("WARNING")
     signal.signal(signal.SIGTERM, _stop)
     try:
-        settings = _settings(arguments)
+        settings, only_work = _settings(arguments)
+        if only_work:
+            return _work(settings, child)
         with _listen(settings.host, settings.port) as listener:
-            service = Service(settings)
+            service = Service(settings, child)
             # Uploads and workspaces: what a killed process leaves is cleared by the next one.
             tempfile.tempdir = str(service.scratch)
             try:
@@ -51,16 +55,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StartError as error:
         sys.stderr.write(f"python -m api: {error}\n")
         return 2
+    return _end(idle)
+
+
+def _work(settings: Settings, child: str) -> int:
+    """Take jobs of a PostgreSQL queue; as many such processes as there are machines for."""
+    if not settings.database:
+        raise StartError("a worker needs --database postgresql://...; SQLite has one process")
+    if not settings.workers:
+        raise StartError("a worker with 0 workers would do nothing")
+    service = Service(settings, child)
+    log.info("%s works for %s", service.jobs.worker, settings.data)
+    try:
+        threading.Event().wait()
+    except (KeyboardInterrupt, SystemExit):
+        log.info("stopping")
+    return _end(service.close())
+
+
+def _end(idle: bool) -> int:
     if not idle:
-        log.warning("stopped during an audit; the next start begins it again")
+        log.warning("stopped during an audit; it is begun again later")
         logging.shutdown()
         # Python would wait for the audit's thread, however long that takes.
         os._exit(0)
     return 0
 
 
-def _settings(arguments: Sequence[str] | None) -> Settings:
-    """Options over environment over defaults."""
+def _settings(arguments: Sequence[str] | None) -> tuple[Settings, bool]:
+    """Options over environment over defaults, and whether this process only works."""
     parser = argparse.ArgumentParser(
         prog="python -m api",
         description="Serve audits over HTTP from an embedded database: no other server is needed.",
@@ -70,7 +93,12 @@ def _settings(arguments: Sequence[str] | None) -> Settings:
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for any (default: 8000)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of all that is kept")
+    parser.add_argument("--database", metavar="URL", help="postgresql://..., else SQLite in DIR")
+    parser.add_argument(
+        "command", nargs="?", choices=["serve", "worker"], default="serve", help="default: serve"
+    )
     options = vars(parser.parse_args(arguments))
+    only_work = options.pop("command") == "worker"
     given = {name: value for name, value in options.items() if value is not None}
     try:
         settings = Settings(**given)
@@ -80,7 +108,8 @@ def _settings(arguments: Sequence[str] | None) -> Settings:
         raise StartError(
             f"{name} (STRICT_PREFIX_{name.upper()}): {wrong['msg']}, got {wrong['input']!r}"
         ) from error
-    return settings.model_copy(update={"data": settings.data.expanduser().absolute()})
+    update = {"data": settings.data.expanduser().absolute()}
+    return settings.model_copy(update=update), only_work
 
 
 def _variables() -> str:

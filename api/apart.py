@@ -24,7 +24,7 @@ class Stopped(Exception):  # noqa: N818 - an answer ("nobody wants it any more")
     """The audit was stopped from outside: cancelled, or taken over."""
 
 
-class Crashed(AuditorError):
+class CrashError(AuditorError):
     """The auditor has a fault; trying again would find it again."""
 
 
@@ -39,11 +39,12 @@ def audit_apart(
 ) -> dict[str, Any]:
     """Carry out an order of `api.child`; returns the verdict's document.
 
-    Raises SubmissionError, ToolError and Crashed as the child says, Stopped after `stop` was set.
+    Raises SubmissionError, ToolError and CrashError as the child says, Stopped after a stop.
     """
     deadline = time.monotonic() + seconds
     with _started(module, scratch) as process:
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(order).encode() + b"\n")
             process.stdin.flush()
@@ -54,7 +55,7 @@ def audit_apart(
                 return document
             if "kind" in answer:
                 kinds = {"submission": SubmissionError, "tool": ToolError}
-                raise kinds.get(answer["kind"], Crashed)(answer["message"])
+                raise kinds.get(answer["kind"], CrashError)(answer["message"])
             progress(answer["doing"], answer["done"])
         code = process.wait()
         raise ToolError(f"the process of the audit ended without an answer (exit code {code})")

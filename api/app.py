@@ -16,7 +16,7 @@ from api.blobs import Blobs
 from api.db import Database
 from api.errors import StartError, TooLarge
 from api.jobs import Jobs
-from api.routes import audits, pages, verdicts
+from api.routes import audits, pages, rules, verdicts
 from api.settings import Settings
 from api.store import Store
 from api.web import SAFE_HEADERS
@@ -29,8 +29,11 @@ FORM_BYTES = 64 * 2**10
 class Service:
     """The data folder while this process has it: database, archives, jobs."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Open everything; StartError says in one sentence what is in the way."""
+    def __init__(self, settings: Settings, child: str = "api.child") -> None:
+        """Open everything; StartError says in one sentence what is in the way.
+
+        `child` is the module that audits, in processes of its own.
+        """
         self.settings = settings
         data = settings.data
         self._lock: int | None = None
@@ -43,7 +46,7 @@ class Service:
             self.database = Database(settings.database or embedded)
             self.database.migrate()
             self.store = Store(self.database, Blobs(data / "blobs"))
-            self.jobs = Jobs(settings, self.store)
+            self.jobs = Jobs(settings, self.store, child)
             self.jobs.open()
             self.scratch = self.jobs.scratch
         except OSError as error:
@@ -102,7 +105,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.settings = service.settings
     app.state.store = service.store
     app.state.jobs = service.jobs
-    for noun in (pages, audits, verdicts):
+    for noun in (pages, audits, verdicts, rules):
         app.include_router(noun.router)
     errors.install(app)
     app.add_middleware(LimitBody, limit=service.settings.max_upload_bytes + FORM_BYTES)

@@ -1,12 +1,15 @@
 """Every error in one shape: RFC 9457 problem details, or a page for people with a browser."""
 
+import errno
 import logging
+import uuid
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from api.web import SAFE_HEADERS, page, wants_page
@@ -21,7 +24,10 @@ TITLES = {
     "too-large": "The upload is too large",
     "invalid": "The request lacks something",
     "submission": "The submission cannot be read",
+    "ended": "It has ended already",
     "internal": "The service could not do its work",
+    "database": "The database cannot be reached",
+    "disk": "The service's disk is full",
     "http": "The request was refused",
 }
 """Kind of a problem, which scripts may rely on as the last part of `type` -> its title."""
@@ -30,6 +36,7 @@ KINDS = {
     404: "not-found",
     405: "method-not-allowed",
     413: "too-large",
+    409: "ended",
     422: "invalid",
     500: "internal",
 }
@@ -58,6 +65,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(SubmissionError, _submission)
+    app.add_exception_handler(OperationalError, _database)
+    app.add_exception_handler(OSError, _disk)
     app.add_exception_handler(Exception, _internal)
 
 
@@ -86,6 +95,20 @@ def _submission(request: Request, error: Exception) -> Response:
     return _answer(request, 422, str(error), kind="submission")
 
 
+def _database(request: Request, error: Exception) -> Response:
+    log.error("%s %s: %s", request.method, request.url.path, str(error).splitlines()[0])
+    detail = "nothing was changed by this request; try again in a moment"
+    return _answer(request, 503, detail, kind="database", headers={"Retry-After": "5"})
+
+
+def _disk(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return _internal(request, error)
+    log.error("%s %s: %r", request.method, request.url.path, error)
+    return _answer(request, 507, "nothing of this request was kept", kind="disk")
+
+
 def _internal(request: Request, error: Exception) -> Response:
     """The cause is for the log alone: it may name what is not the visitor's business."""
     log.error("%s %s: %r", request.method, request.url.path, error)
@@ -109,6 +132,7 @@ def _answer(
         "title": TITLES[kind],
         "status": status,
         "detail": detail,
+        "request_id": uuid.uuid4().hex,
         **more,
     }
     # Set here too: the handler of a 500 stands outside of the middleware that sets them.

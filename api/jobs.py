@@ -20,7 +20,7 @@ from pathlib import Path
 from dbos import DBOS, DBOSPortableJSONSerializer, SetWorkflowID
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.apart import Crashed, Stopped, audit_apart
+from api.apart import CrashError, Stopped, audit_apart
 from api.db import WATCHING
 from api.settings import Settings
 from api.store import Store
@@ -171,7 +171,7 @@ class Jobs:
         except Stopped:
             log.info("audit %s stopped", row.id)
             return False
-        except (SubmissionError, ToolError, Crashed) as error:
+        except (SubmissionError, ToolError, CrashError) as error:
             log.warning("audit %s, attempt %d: %s", row.id, row.attempts, error)
             kinds = {SubmissionError: "submission", ToolError: "tool"}
             if isinstance(error, ToolError) and row.attempts < self._settings.attempts:

@@ -50,6 +50,7 @@ class AuditStatus(BaseModel):
     id: str
     state: State
     run: bool
+    ruleset: str
     progress: Progress
     submission: Archive
     created: datetime
@@ -72,6 +73,7 @@ class AuditStatus(BaseModel):
             id=row.id,
             state=State(row.state),
             run=row.run,
+            ruleset=row.ruleset,
             progress=Progress(done=row.done, doing=row.doing),
             submission=Archive(
                 name=row.name,

@@ -108,20 +108,14 @@ class Store:
         with self.database.write() as session:
             session.execute(
                 update(AuditRow)
-                .where(
-                    AuditRow.id == audit_id, AuditRow.state == State.RUNNING, *_fence(attempt)
-                )
+                .where(AuditRow.id == audit_id, AuditRow.state == State.RUNNING, *_fence(attempt))
                 .values(doing=doing, done=done)
             )
 
-    def finish(
-        self, audit_id: str, document: dict[str, Any], attempt: int | None = None
-    ) -> bool:
+    def finish(self, audit_id: str, document: dict[str, Any], attempt: int | None = None) -> bool:
         """Keep the verdict of a running audit; False when it has ended or another has it now."""
         with self.database.write() as session:
-            ended = _end(
-                session, audit_id, attempt, state=State.FINISHED, done=1.0, doing="done"
-            )
+            ended = _end(session, audit_id, attempt, state=State.FINISHED, done=1.0, doing="done")
             if ended:
                 session.add(
                     VerdictRow(
@@ -138,9 +132,7 @@ class Store:
                 )
         return ended
 
-    def error(
-        self, audit_id: str, *, kind: str, message: str, attempt: int | None = None
-    ) -> None:
+    def error(self, audit_id: str, *, kind: str, message: str, attempt: int | None = None) -> None:
         """End an audit that could not be carried out, with the reason."""
         with self.database.write() as session:
             _end(

@@ -4,19 +4,38 @@ import threading
 from pathlib import PurePosixPath
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from fastapi import (
+    APIRouter,
+    Depends,
+    File,
+    Form,
+    Header,
+    HTTPException,
+    Request,
+    Response,
+    UploadFile,
+)
 from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.errors import TooLarge
-from api.routes.dependencies import AuditDep, JobsDep, SessionDep, SettingsDep, StoreDep
+from api.routes.dependencies import (
+    AuditDep,
+    JobsDep,
+    SessionDep,
+    SettingsDep,
+    StoreDep,
+    same_origin,
+)
 from api.schemas import AuditStatus
+from api.store import Store
 from api.tables import AuditRow, State
 from api.web import page, wants_page
+from auditor.rulesets import DEFAULT, RULESETS
 from auditor.submission import Submission
 
-router = APIRouter(prefix="/v1/audits", tags=["audits"])
+router = APIRouter(prefix="/v1/audits", tags=["audits"], dependencies=[Depends(same_origin)])
 
 MAX_NAME = 200
 """Characters of a file name that are kept, counted from its end where the type stands."""
@@ -35,8 +54,17 @@ def create_audit(
         UploadFile, File(description="A record folder as .zip, .tar, .tar.gz or .tar.zst.")
     ],
     run: Annotated[bool, Form(description="Execute its script in the sandbox, on noise.")] = True,
+    ruleset: Annotated[str, Form(description="Dated set of rules to judge by.")] = DEFAULT.name,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> Response:
-    """Take an archive and queue its audit; the same bytes again are a new audit of one archive."""
+    """Take an archive and queue its audit; the same bytes again are a new audit of one archive.
+
+    A request that is sent again under its Idempotency-Key is answered with the first one's audit.
+    """
+    if ruleset not in RULESETS:
+        raise HTTPException(
+            422, f"no ruleset {ruleset[:64]!r}; expected one of {', '.join(RULESETS)}"
+        )
     with _one_at_a_time:
         data = archive.file.read(settings.max_upload_bytes + 1)
         if len(data) > settings.max_upload_bytes:
@@ -44,19 +72,35 @@ def create_audit(
             raise TooLarge(size, settings.max_upload_bytes, exact=archive.size is not None)
         name = PurePosixPath((archive.filename or "").replace("\\", "/")).name[-MAX_NAME:]
         digest = Submission.from_archive(data, name).sha256
-        audit_id = store.accept(data, name=name, digest=digest, run=run)
+        audit_id = store.accept(
+            data, name=name, digest=digest, run=run, ruleset=ruleset, key=idempotency_key
+        )
     try:
         jobs.put(audit_id)
     except Exception:
         # Nobody gets to hear of this audit, so it must not stay queued for ever.
         store.error(audit_id, kind="tool", message="it could not be queued")
         raise
+    return _show_new(request, store, audit_id)
+
+
+@router.post("/{audit_id}/cancel", response_model=AuditStatus)
+def cancel_audit(request: Request, row: AuditDep, store: StoreDep, jobs: JobsDep) -> Response:
+    """End an audit that waits or runs; what runs of it in the sandbox is ended too."""
+    if not store.cancel(row.id):
+        raise HTTPException(409, f"audit {row.id} has ended: {row.state}")
+    jobs.stop_unwanted()
+    return _show_new(request, store, row.id, status_code=200)
+
+
+def _show_new(request: Request, store: Store, audit_id: str, status_code: int = 202) -> Response:
+    """An audit after a change: its page for a browser, else where it is."""
     where = f"/v1/audits/{audit_id}"
     if wants_page(request):
         return RedirectResponse(where, 303)
     with store.database.read() as session:
         status = _status(session.get_one(AuditRow, audit_id), session)
-    return JSONResponse(status.model_dump(mode="json"), 202, {"Location": where})
+    return JSONResponse(status.model_dump(mode="json"), status_code, {"Location": where})
 
 
 @router.get("/{audit_id}", response_model=AuditStatus)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request
 from sqlalchemy.orm import Session
 
 from api.errors import not_found
@@ -58,3 +58,10 @@ def _verdict(verdict_id: str, session: SessionDep) -> VerdictRow:
 
 AuditDep = Annotated[AuditRow, Depends(_audit)]
 VerdictDep = Annotated[VerdictRow, Depends(_verdict)]
+
+
+def same_origin(request: Request) -> None:
+    """Refuse a form that another site's page sends with this browser; scripts send no Origin."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin.split("://")[-1] != request.headers.get("host"):
+        raise HTTPException(403, f"a page of {origin[:100]!r} may not ask for this")

@@ -11,9 +11,10 @@ from httpx2 import Response
 from api.app import Service, create_app
 from api.settings import Settings
 from tests.api.archives import as_zip
+from tests.api.postgres import Cluster, binaries, cluster
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 40.0
 T = TypeVar("T")
 
 
@@ -25,11 +26,36 @@ def scrubbed() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed (Debian and Ubuntu: apt-get install postgresql)")
+    with cluster() as started:
+        yield started
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def make_database(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Makes the setting `database` of a new, empty one: every test here runs on both."""
+    if request.param == "sqlite":
+        return lambda: ""
+    running: Cluster = request.getfixturevalue("postgres")
+    return running.new
+
+
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(
+    tmp_path_factory: pytest.TempPathFactory, make_database: Callable[[], str]
+) -> Iterator[Service]:
     """One for a file of tests: the first job of a new data folder waits a second for its queue."""
-    data = tmp_path_factory.mktemp("service") / "data"
-    with Service(Settings(data=data, poll_seconds=0.02, shutdown_seconds=5)) as opened:
+    settings = Settings(
+        data=tmp_path_factory.mktemp("service") / "data",
+        database=make_database(),
+        poll_seconds=0.02,
+        retry_seconds=0.01,
+        shutdown_seconds=5,
+    )
+    with Service(settings, "tests.api.odd_child") as opened:
         yield opened
 
 

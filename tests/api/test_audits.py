@@ -1,21 +1,21 @@
 import json
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx2 import Response
 
-import api.jobs
-import auditor.audit
 from api.app import Service
-from api.tables import AuditRow, State
-from auditor.audit import Plan, Progress, audit
-from auditor.errors import CannotMeasure, ToolError
+from api.tables import AuditRow
+from auditor.audit import Plan, audit
 from auditor.report.json_v1 import verdict_to_json
 from auditor.submission import Submission
-from auditor.verdict import Verdict
 from tests.api.archives import PACKED, RECORD, as_zip
-from tests.api.conftest import BROWSER, ended, upload, verdict_of
+from tests.api.conftest import BROWSER, ended, upload, verdict_of, wait_for
 
 
 def test_an_upload_is_taken_and_ends_with_the_verdict_of_the_command(
@@ -70,20 +70,15 @@ def test_a_waiting_audit_says_how_many_are_ahead(service: Service, client: TestC
 
 
 def test_progress_is_kept_while_an_audit_runs(
-    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    seen: list[dict[str, Any]] = []
-
-    def slow(submission: Submission, plan: Plan, progress: Progress) -> Verdict:
-        progress("looking closely", 0.25)
-        with service.database.read() as session:
-            row = session.query(AuditRow).filter_by(state=State.RUNNING).one()
-            seen.append({"state": row.state, "doing": row.doing, "done": row.done})
-        return audit(submission, plan, progress)
-
-    monkeypatch.setattr(api.jobs, "audit", slow)
-    status = ended(client, upload(client).headers["location"])
-    assert seen == [{"state": State.RUNNING, "doing": "looking closely", "done": 0.25}]
+    monkeypatch.setenv("ODD", f"hold:{tmp_path / 'gate'}")
+    where = upload(client).headers["location"]
+    held = wait_for(lambda: client.get(where).json(), lambda seen: seen["progress"]["done"])
+    assert held["state"] == "running"
+    assert held["progress"] == {"doing": "waiting at the gate", "done": 0.5}
+    (tmp_path / "gate").touch()
+    status = ended(client, where)
     assert status["progress"] == {"done": 1.0, "doing": "done"}
     assert status["created"] < status["started"] < status["finished"]
 
@@ -91,10 +86,7 @@ def test_progress_is_kept_while_an_audit_runs(
 def test_a_run_that_gave_nothing_is_still_a_finished_audit(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hangs(*_: object) -> tuple[str, ...]:
-        raise CannotMeasure("the script did not end within 300 s")
-
-    monkeypatch.setattr(auditor.audit, "_run", hangs)
+    monkeypatch.setenv("ODD", "no score")
     answer = client.post("/v1/audits", files={"archive": ("record.zip", as_zip())})
     assert answer.json()["run"] is True
     document = verdict_of(client, answer.headers["location"])
@@ -103,26 +95,116 @@ def test_a_run_that_gave_nothing_is_still_a_finished_audit(
 
 
 @pytest.mark.parametrize(
-    ("error", "problem"),
+    ("odd", "kind", "message", "attempts"),
     [
-        (ToolError("no sandbox"), {"kind": "tool", "message": "no sandbox"}),
-        (KeyError("hush"), {"kind": "internal", "message": "the auditor crashed: KeyError"}),
+        ("tool:no sandbox", "tool", "no sandbox", 3),
+        ("die", "tool", "ended without an answer (exit code 9)", 3),
+        ("crash:hush", "internal", "the auditor crashed: KeyError", 1),
     ],
 )
 def test_an_audit_that_cannot_work_is_errored_and_the_next_one_runs(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception, problem: dict[str, str]
+    client: TestClient,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    odd: str,
+    kind: str,
+    message: str,
+    attempts: int,
 ) -> None:
-    def broken(*_: object) -> Verdict:
-        raise error
-
-    with monkeypatch.context() as patch:
-        patch.setattr(api.jobs, "audit", broken)
-        status = ended(client, upload(client).headers["location"])
-    assert (status["state"], status["problem"]) == ("errored", problem)
+    monkeypatch.setenv("ODD", odd)
+    status = ended(client, upload(client).headers["location"])
+    assert (status["state"], status["problem"]["kind"]) == ("errored", kind)
+    assert message in status["problem"]["message"]
+    assert "hush" not in status["problem"]["message"]
     assert status["verdict"] is None
+    assert row(service, status).attempts == attempts
     page = client.get(status["links"]["self"], headers=BROWSER).text
     assert "says nothing about the submission" in page
+    monkeypatch.delenv("ODD")
     assert verdict_of(client, upload(client).headers["location"])["outcome"]
+
+
+def test_a_tool_error_that_goes_away_costs_an_attempt_and_no_verdict(
+    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ODD", f"tool once:{tmp_path / 'mark'}")
+    status = ended(client, upload(client).headers["location"])
+    assert status["state"] == "finished"
+    assert row(service, status).attempts == 2
+
+
+def test_a_cancelled_audit_ends_at_once_and_so_does_its_process(
+    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ODD", f"hold:{tmp_path / 'gate'}")
+    where = upload(client).headers["location"]
+    waiting = upload(client).headers["location"]
+    wait_for(lambda: client.get(where).json(), lambda seen: seen["progress"]["done"])
+    assert len(children()) == 1
+    for each in (waiting, where):
+        assert client.post(f"{each}/cancel").json()["state"] == "cancelled"
+    wait_for(children, lambda left: not left)
+    status = client.get(where).json()
+    assert (status["state"], status["verdict"], status["problem"]) == ("cancelled", None, None)
+    assert "somebody cancelled" in client.get(where, headers=BROWSER).text
+    assert client.post(f"{where}/cancel").status_code == 409
+    monkeypatch.delenv("ODD")
+    assert verdict_of(client, upload(client).headers["location"])["outcome"]
+    assert row(service, client.get(waiting).json()).attempts == 0
+
+
+def children() -> list[str]:
+    """The processes of audits that this process has started."""
+    command = ["ps", "--ppid", str(os.getpid()), "-o", "args="]
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+    return [line for line in said.splitlines() if "tests.api.odd_child" in line]
+
+
+def row(service: Service, status: dict[str, Any]) -> AuditRow:
+    with service.database.read() as session:
+        return session.get_one(AuditRow, status["id"])
+
+
+def test_an_audit_is_judged_by_the_ruleset_that_was_asked_for(client: TestClient) -> None:
+    def hand_in(ruleset: str) -> Response:
+        files = {"archive": ("record.zip", as_zip())}
+        return client.post("/v1/audits", files=files, data={"run": "false", "ruleset": ruleset})
+
+    names = [each["name"] for each in client.get("/v1/rulesets").json()]
+    assert len(names) > 1
+    for name in names:
+        answer = hand_in(name)
+        assert answer.json()["ruleset"] == name
+        assert verdict_of(client, answer.headers["location"])["ruleset"] == name
+    refused = hand_in("1999-01-01")
+    assert refused.status_code == 422
+    assert "expected one of 2026-" in refused.json()["detail"]
+
+
+def test_rules_come_with_their_documentation(client: TestClient) -> None:
+    rules = {each["id"]: each for each in client.get("/v1/rules").json()}
+    assert "Innocent:" in rules["strict-prefix"]["documentation"]
+
+
+def test_a_request_that_is_sent_again_is_one_audit(client: TestClient) -> None:
+    def hand_in(_: int) -> str:
+        files = {"archive": ("record.zip", as_zip())}
+        headers = {"idempotency-key": "once"}
+        answer = client.post("/v1/audits", files=files, data={"run": "false"}, headers=headers)
+        assert answer.status_code == 202
+        return str(answer.headers["location"])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(hand_in, range(16)))) == 1
+
+
+def test_a_page_of_another_site_can_ask_for_nothing(client: TestClient) -> None:
+    files = {"archive": ("record.zip", as_zip())}
+    headers = {"origin": "https://elsewhere.example"}
+    assert client.post("/v1/audits", files=files, headers=headers).status_code == 403
+    headers = {"origin": "http://testserver"}
+    data = {"run": "false"}
+    assert client.post("/v1/audits", files=files, data=data, headers=headers).status_code == 202
 
 
 def test_an_archive_that_changed_on_disk_is_not_judged(

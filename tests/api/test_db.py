@@ -1,4 +1,7 @@
+import os
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,16 +10,21 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from api.app import Service
+from api.blobs import Blobs
 from api.db import Database
 from api.errors import StartError
 from api.settings import Settings
-from api.store import Blobs, Store
+from api.store import Store
 from api.tables import AuditRow, Base
 from tests.api.archives import as_zip
 
 
-def test_the_migrations_make_the_tables_that_the_code_has(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'x.sqlite'}"
+@pytest.fixture
+def url(make_database: Callable[[], str], tmp_path: Path) -> str:
+    return make_database() or f"sqlite:///{tmp_path / 'x.sqlite'}"
+
+
+def test_the_migrations_make_the_tables_that_the_code_has(url: str) -> None:
     database = Database(url)
     database.migrate()
     database.migrate()
@@ -27,8 +35,8 @@ def test_the_migrations_make_the_tables_that_the_code_has(tmp_path: Path) -> Non
     engine.dispose()
 
 
-def test_many_writers_and_readers_share_the_file(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'x.sqlite'}")
+def test_many_writers_and_readers_share_the_database(url: str, tmp_path: Path) -> None:
+    database = Database(url)
     database.migrate()
     store = Store(database, Blobs(tmp_path / "blobs"))
     errors: list[Exception] = []
@@ -54,8 +62,46 @@ def test_many_writers_and_readers_share_the_file(tmp_path: Path) -> None:
     database.close()
 
 
+def test_only_the_newest_attempt_may_say_a_verdict(url: str, tmp_path: Path) -> None:
+    database = Database(url)
+    database.migrate()
+    store = Store(database, Blobs(tmp_path / "blobs"))
+    audit_id = store.accept(as_zip(), name="x.zip", digest="d", run=False)
+    first, second = store.start(audit_id, 3, "lost"), store.start(audit_id, 3, "living")
+    assert first
+    assert second
+    document = dict.fromkeys(("digest", "outcome", "ruleset", "engine"), "x")
+    store.progress(audit_id, "from the grave", 0.9, first.attempts)
+    assert not store.finish(audit_id, document, first.attempts)
+    store.error(audit_id, kind="tool", message="from the grave", attempt=first.attempts)
+    assert store.still_ours("lost") == set()
+    with database.read() as session:
+        row = session.get_one(AuditRow, audit_id)
+        assert (row.state, row.doing) == ("running", "starting")
+    assert store.finish(audit_id, document, second.attempts)
+    assert not store.finish(audit_id, document, second.attempts)
+    database.close()
+
+
+def test_a_silent_worker_counts_as_lost_by_the_clock_of_the_database(
+    url: str, tmp_path: Path
+) -> None:
+    database = Database(url)
+    database.migrate()
+    store = Store(database, Blobs(tmp_path / "blobs"))
+    assert store.beat("a", 10) == {"a"}
+    assert store.beat("b", 10) == {"a", "b"}
+    time.sleep(0.3)
+    assert store.beat("b", 0.2) == {"b"}
+    store.leave("b")
+    assert store.beat("c", 10) == {"a", "c"}
+    database.close()
+
+
 def test_an_interrupted_write_leaves_no_archive(tmp_path: Path) -> None:
-    (tmp_path / ".incoming-abc").write_bytes(b"half")
+    left = tmp_path / ".incoming-abc"
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
     blobs = Blobs(tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert blobs.get(blobs.put(b"whole")) == b"whole"

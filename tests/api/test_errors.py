@@ -1,4 +1,6 @@
 import copy
+import errno
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -133,6 +135,23 @@ def test_a_crash_says_nothing_of_its_cause(
     answer = upload(client)
     assert "hush" not in assert_problem(answer, 500, "internal") + answer.text
     assert "hush" in caplog.text
+
+
+def test_a_full_disk_keeps_nothing_and_says_so(
+    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = kept(service)
+    with monkeypatch.context() as patch:
+        patch.setattr("api.blobs.os.fsync", full)
+        answer = upload(client, as_zip(RECORD | {"another": b"one"}))
+    assert "nothing of this request was kept" in assert_problem(answer, 507, "disk")
+    assert answer.json()["request_id"]
+    now = kept(service)
+    assert now[:2] == before[:2]
+    assert not list((service.settings.data / "blobs").glob(".incoming-*"))
 
 
 @pytest.mark.parametrize(

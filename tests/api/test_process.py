@@ -2,22 +2,22 @@ import os
 import re
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import create_engine, text
 
 from api.__main__ import main
+from api.blobs import Blobs
 from api.db import Database
 from api.settings import Settings
-from api.store import Blobs, Store
+from api.store import Store
 from auditor.run.sandbox import missing
 from tests.api.archives import RECORD, as_zip
 from tests.api.conftest import PATIENCE_SECONDS, wait_for
@@ -27,12 +27,14 @@ class Live:
     """A service in a process of its own, as a user starts it."""
 
     def __init__(self, module: str, data: Path, **environment: str) -> None:
+        self.command = [sys.executable, "-m", module, "--port", "0", "--data", str(data)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, "--port", "0", "--data", str(data)],
+            self.command,
             env={
                 **os.environ,
                 "STRICT_PREFIX_POLL_SECONDS": "0.02",
                 "STRICT_PREFIX_SHUTDOWN_SECONDS": "1",
+                "STRICT_PREFIX_LEASE_SECONDS": "1",
                 **environment,
             },
             stderr=subprocess.PIPE,
@@ -77,10 +79,16 @@ Start = Callable[..., Live]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def url(make_database: Callable[[], str]) -> str:
+    return make_database()
+
+
+@pytest.fixture
+def start(tmp_path: Path, url: str) -> Iterator[Start]:
     started: list[Live] = []
 
     def begin(module: str = "api", **environment: str) -> Live:
+        environment.setdefault("STRICT_PREFIX_DATABASE", url)
         started.append(Live(module, tmp_path / "data", **environment))
         return started[-1]
 
@@ -90,9 +98,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
             live.stop(signal.SIGKILL)
 
 
-def rows(data: Path, query: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(data / "strict-prefix.sqlite")) as connection:
-        return connection.execute(query).fetchall()
+def rows(url: str, data: Path, query: str) -> list[tuple[Any, ...]]:
+    engine = create_engine(url or f"sqlite:///{data / 'strict-prefix.sqlite'}")
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(text(query))]
+    engine.dispose()
+    return found
 
 
 def test_a_verdict_survives_a_restart(start: Start) -> None:
@@ -106,9 +117,9 @@ def test_a_verdict_survives_a_restart(start: Start) -> None:
 
 
 def test_killed_jobs_are_taken_up_and_end_with_one_verdict_each(
-    start: Start, tmp_path: Path
+    start: Start, url: str, tmp_path: Path
 ) -> None:
-    live = start("tests.api.gated_service", GATE=str(tmp_path / "gate"))
+    live = start("tests.api.gated_service", ODD=f"hold:{tmp_path / 'gate'}")
     running, waiting = live.upload(), live.upload()
     status = live.wait(running, "state", "running")
     wait_for(
@@ -118,7 +129,7 @@ def test_killed_jobs_are_taken_up_and_end_with_one_verdict_each(
     assert live.client.get(waiting).json()["state"] == "queued"
     assert live.stop(signal.SIGKILL) == -signal.SIGKILL
     data = tmp_path / "data"
-    assert rows(data, "SELECT state, doing FROM audits ORDER BY created") == [
+    assert rows(url, data, "SELECT state, doing FROM audits ORDER BY created") == [
         ("running", "waiting at the gate"),
         ("queued", "waiting"),
     ]
@@ -126,8 +137,8 @@ def test_killed_jobs_are_taken_up_and_end_with_one_verdict_each(
     for where in (running, waiting):
         again.wait(where, "state", "finished")
     assert again.client.get(running).json()["started"] > status["started"]
-    assert rows(data, "SELECT attempts FROM audits ORDER BY created") == [(2,), (1,)]
-    assert rows(data, "SELECT count(*), count(DISTINCT audit_id) FROM verdicts") == [(2, 2)]
+    assert rows(url, data, "SELECT attempts FROM audits ORDER BY created") == [(2,), (1,)]
+    assert rows(url, data, "SELECT count(*), count(DISTINCT audit_id) FROM verdicts") == [(2, 2)]
 
 
 @pytest.mark.slow
@@ -143,7 +154,7 @@ def test_a_killed_execution_is_begun_again_and_agrees_with_the_command(
     where = live.upload(archive, run=True)
     live.wait(where, "doing", "running on noise")
     scratch = tmp_path / "data" / "scratch"
-    left = set(wait_for(lambda: list(scratch.iterdir()), bool))
+    left = set(wait_for(lambda: list(scratch.glob("*/*")), bool))
     assert live.stop(signal.SIGKILL) == -signal.SIGKILL
     again = start()
     verdict = again.wait(where, "state", "finished")["links"]["verdict"]
@@ -153,13 +164,13 @@ def test_a_killed_execution_is_begun_again_and_agrees_with_the_command(
     here = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, check=False).stdout
     clock = rb'"seconds": [\d.]+\n'
     assert re.sub(clock, b"", there) == re.sub(clock, b"", here)
-    assert left.isdisjoint(scratch.iterdir())
+    assert left.isdisjoint(scratch.glob("*/*"))
 
 
 def test_a_stop_does_not_wait_for_a_long_audit_and_the_limit_of_attempts_holds(
     start: Start, tmp_path: Path
 ) -> None:
-    live = start("tests.api.gated_service", GATE=str(tmp_path / "gate"))
+    live = start("tests.api.gated_service", ODD=f"hold:{tmp_path / 'gate'}")
     where = live.upload()
     live.wait(where, "state", "running")
     assert live.stop(signal.SIGTERM) == 0
@@ -170,11 +181,11 @@ def test_a_stop_does_not_wait_for_a_long_audit_and_the_limit_of_attempts_holds(
 
 
 def test_an_audit_that_never_reached_the_queue_is_queued_at_the_next_start(
-    start: Start, tmp_path: Path
+    start: Start, url: str, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    database = Database(f"sqlite:///{data / 'strict-prefix.sqlite'}")
+    database = Database(url or f"sqlite:///{data / 'strict-prefix.sqlite'}")
     database.migrate()
     store = Store(database, Blobs(data / "blobs"))
     audit_id = store.accept(as_zip(), name="record.zip", digest="d", run=False)
@@ -224,7 +235,8 @@ def test_what_is_in_the_way_of_a_start_is_one_sentence(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    live = start()
+    # An embedded database has one process; of PostgreSQL's there may be many.
+    live = start(STRICT_PREFIX_DATABASE="")
     port, data, other = str(live.port), str(tmp_path / "data"), str(tmp_path / "other")
     assert_one_sentence(capsys, f"port {port}", "--port", port, "--data", other)
     assert_one_sentence(capsys, "another running service", "--port", "0", "--data", data)
