@@ -112,11 +112,11 @@ class Jobs:
         self._look()
         self._watch.start()
 
-    def put(self, audit_id: str) -> None:
-        """Queue an audit that the store knows; a second time changes nothing."""
+    def put(self, audit_id: str, number: int = 1) -> None:
+        """Queue a job of an audit that the store knows; a second time changes nothing."""
         if self._workflow is None:
             raise ToolError("the job queue is not open")
-        with SetWorkflowID(audit_id):
+        with SetWorkflowID(f"{audit_id}-{number}"):
             DBOS.enqueue_workflow(QUEUE, self._workflow, audit_id)
 
     def close(self) -> bool:
@@ -244,14 +244,15 @@ class Jobs:
 
     def _take_up(self, living: set[str]) -> None:
         """Find the audits that no live job stands behind."""
-        for audit_id in self._store.unfinished():
-            job = DBOS.get_workflow_status(audit_id)
+        for audit_id, number in self._store.unfinished().items():
+            job = DBOS.get_workflow_status(f"{audit_id}-{number}")
             if job is None:
-                self.put(audit_id)
+                self.put(audit_id, number)
             elif job.status == "PENDING":
                 if job.executor_id not in living:
                     log.warning("audit %s: worker %s is lost", audit_id, job.executor_id)
-                    DBOS.resume_workflow(audit_id, queue_name=QUEUE)
-            elif job.status not in WAITING:
-                message = f"its job ended as {job.status} without a verdict"
-                self._store.error(audit_id, kind="tool", message=message)
+                    DBOS.resume_workflow(job.workflow_id, queue_name=QUEUE)
+            elif job.status not in WAITING and (another := self._store.next_job(audit_id)):
+                # As when the database was away at its end; the attempts are limited in any case.
+                log.warning("audit %s: its job ended as %s without a word", audit_id, job.status)
+                self.put(audit_id, another)

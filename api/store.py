@@ -55,6 +55,7 @@ class Store:
                         done=0.0,
                         doing="waiting",
                         attempts=0,
+                        jobs=1,
                         created=_now(),
                     )
                 )
@@ -149,11 +150,22 @@ class Store:
         with self.database.write() as session:
             return _end(session, audit_id, state=State.CANCELLED, doing="cancelled")
 
-    def unfinished(self) -> list[str]:
-        """Audits that wait or run, oldest first."""
+    def unfinished(self) -> dict[str, int]:
+        """Audits that wait or run, oldest first, each with the number of its job."""
         with self.database.read() as session:
-            query = select(AuditRow.id).where(AuditRow.state.in_(UNENDED))
-            return list(session.scalars(query.order_by(AuditRow.created)))
+            query = select(AuditRow.id, AuditRow.jobs).where(AuditRow.state.in_(UNENDED))
+            rows = session.execute(query.order_by(AuditRow.created))
+            return dict(rows.tuples().all())
+
+    def next_job(self, audit_id: str) -> int | None:
+        """The number of another job for an audit; None when it has ended."""
+        with self.database.write() as session:
+            query = (
+                update(AuditRow)
+                .where(AuditRow.id == audit_id, AuditRow.state.in_(UNENDED))
+                .values(jobs=AuditRow.jobs + 1)
+            )
+            return session.scalar(query.returning(AuditRow.jobs))
 
     def still_ours(self, worker: str) -> set[tuple[str, int]]:
         """The audits, with their attempts, that this worker is to go on with."""

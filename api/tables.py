@@ -79,6 +79,9 @@ class AuditRow(Base):
     doing: Mapped[str]
     attempts: Mapped[int]
     """How often it was started; also the fence: only the newest attempt may say something."""
+    jobs: Mapped[int]
+    """How many jobs it had: one that ended without a word, as when the database was away in the
+    middle of it, gets another."""
     worker: Mapped[str | None]
     """Who works on it."""
     created: Mapped[datetime]

@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("done", sa.Double, nullable=False),
         sa.Column("doing", sa.Text, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("jobs", sa.Integer, nullable=False),
         sa.Column("worker", sa.Text),
         sa.Column("created", sa.DateTime, nullable=False),
         sa.Column("started", sa.DateTime),
