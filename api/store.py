@@ -154,8 +154,7 @@ class Store:
         """Audits that wait or run, oldest first, each with the number of its job."""
         with self.database.read() as session:
             query = select(AuditRow.id, AuditRow.jobs).where(AuditRow.state.in_(UNENDED))
-            rows = session.execute(query.order_by(AuditRow.created))
-            return dict(rows.tuples().all())
+            return {one: jobs for one, jobs in session.execute(query.order_by(AuditRow.created))}
 
     def next_job(self, audit_id: str) -> int | None:
         """The number of another job for an audit; None when it has ended."""

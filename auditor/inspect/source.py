@@ -2,9 +2,9 @@
 
 Read are the training script, every shipped file that it imports or names in a string, and what a
 packed script would unpack, layer by layer. Where the folder has no script, the source that a log
-prints before its first line is read: it is what ran. A compiled helper, a script that unpacks itself in an
-unknown way, and a file that cannot be parsed are listed as unread, each with the reason: nobody
-looked into them, so nothing that depends on them can pass.
+prints before its first line is read: it is what ran. A compiled helper, a script that unpacks
+itself in an unknown way, and a file that cannot be parsed are listed as unread, each with the
+reason: nobody looked into them, so nothing that depends on them can pass.
 """
 
 import ast
