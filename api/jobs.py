@@ -60,6 +60,7 @@ class Jobs:
         self._settings = settings
         self._store = store
         self._workflow: Callable[[str], None] | None = None
+        self._dropped: set[str] = set()
         self._working: dict[str, _Work] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -244,15 +245,21 @@ class Jobs:
 
     def _take_up(self, living: set[str]) -> None:
         """Find the audits that no live job stands behind."""
+        dropped: set[str] = set()
         for audit_id, number in self._store.unfinished().items():
             job = DBOS.get_workflow_status(f"{audit_id}-{number}")
             if job is None:
                 self.put(audit_id, number)
             elif job.status == "PENDING":
-                if job.executor_id not in living:
+                # Ours, and not worked on: its end could not be written while the database was away.
+                # Seen twice, because a job is pending a moment before its work begins.
+                if job.executor_id == self.worker and audit_id not in self._working:
+                    dropped.add(audit_id)
+                if job.executor_id not in living or audit_id in dropped & self._dropped:
                     log.warning("audit %s: worker %s is lost", audit_id, job.executor_id)
                     DBOS.resume_workflow(job.workflow_id, queue_name=QUEUE)
             elif job.status not in WAITING and (another := self._store.next_job(audit_id)):
                 # As when the database was away at its end; the attempts are limited in any case.
                 log.warning("audit %s: its job ended as %s without a word", audit_id, job.status)
                 self.put(audit_id, another)
+        self._dropped = dropped
