@@ -154,7 +154,8 @@ class Store:
         """Audits that wait or run, oldest first, each with the number of its job."""
         with self.database.read() as session:
             query = select(AuditRow.id, AuditRow.jobs).where(AuditRow.state.in_(UNENDED))
-            return {one: jobs for one, jobs in session.execute(query.order_by(AuditRow.created))}
+            rows = session.execute(query.order_by(AuditRow.created))
+            return {row.id: row.jobs for row in rows}
 
     def next_job(self, audit_id: str) -> int | None:
         """The number of another job for an audit; None when it has ended."""
