@@ -8,6 +8,7 @@ from typing import Any
 from auditor import __version__
 from auditor.errors import CannotMeasure
 from auditor.evidence import (
+    ArtifactTransplant,
     ClaimedNumbers,
     Evidence,
     Exercised,
@@ -16,6 +17,7 @@ from auditor.evidence import (
     PriorRecord,
     StreamBytes,
     Timeline,
+    ValidationSwap,
 )
 from auditor.inspect import inspect
 from auditor.inspect.environment import scored_environment
@@ -28,7 +30,19 @@ from auditor.verdict import Verdict, judge
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction of the audit that is behind us, 0 to 1."""
 
-RUN_KINDS = (NoiseBound, Timeline, PrefixSensitivity, StreamBytes, Exercised)
+RUN_KINDS = (
+    NoiseBound,
+    Timeline,
+    PrefixSensitivity,
+    StreamBytes,
+    Exercised,
+    ValidationSwap,
+    ArtifactTransplant,
+)
+
+
+EXPERIMENTS = ("suffix", "swap", "transplant")
+"""What a run makes after the one on noise, in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +55,10 @@ class Plan:
     """`bubblewrap`, `docker`, or `none` where the risk is accepted; the verdict says which."""
     run_seconds: float = 300.0
     """Wall-clock limit of one execution of the script."""
+    experiments: frozenset[str] = frozenset(EXPERIMENTS)
+    budget_seconds: float = 120.0
+    """No experiment is begun that would end later, by what the first run took; that one is made in
+    any case."""
     run_bytes: int = 6 * 2**30
     """Memory limit of one execution of the script."""
     ruleset: Ruleset = DEFAULT
@@ -51,6 +69,12 @@ class Plan:
         """Refuse limits that no run could meet."""
         if self.run_seconds <= 0:
             raise ValueError(f"run_seconds must be positive, got {self.run_seconds}")
+        unknown = sorted(self.experiments - set(EXPERIMENTS))
+        if unknown:
+            expected = ", ".join(EXPERIMENTS)
+            raise ValueError(f"no experiment {unknown[0]!r}; expected one of {expected}")
+        if self.budget_seconds < 0:
+            raise ValueError(f"budget_seconds must not be negative, got {self.budget_seconds}")
         if self.run_bytes < 2**29:
             raise ValueError(f"run_bytes must be at least {2**29}, got {self.run_bytes}")
 
@@ -97,9 +121,9 @@ def _run(
     submission: Submission, plan: Plan, evidence: Evidence, progress: Progress
 ) -> tuple[str, ...]:
     """Evidence by executing; imported here because reading alone needs none of it."""
-    from auditor.run.interventions import run_on_noise
+    from auditor.run.experiments import experiment
 
-    return run_on_noise(submission, plan, evidence, progress, scored_environment(submission))
+    return experiment(submission, plan, evidence, progress, scored_environment(submission))
 
 
 def _about(submission: Submission, evidence: Evidence) -> dict[str, Any]:

@@ -63,6 +63,19 @@ SandboxOption = Annotated[
 SecondsOption = Annotated[
     float, typer.Option("--run-seconds", help="Wall-clock limit of one execution of the script.")
 ]
+ExperimentOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--experiment",
+        help="Of --run, after the noise: suffix, swap, transplant; repeatable. All by default.",
+    ),
+]
+BudgetOption = Annotated[
+    float,
+    typer.Option(
+        "--budget", help="Seconds for the experiments of --run; those that do not fit are named."
+    ),
+]
 RulesetOption = Annotated[
     str, typer.Option(help="Dated set of rules to judge by: 2026-03-27 or 2026-05-02.")
 ]
@@ -88,6 +101,8 @@ def audit(
     run: RunOption = False,
     sandbox: SandboxOption = "bubblewrap",
     run_seconds: SecondsOption = 300.0,
+    experiment: ExperimentOption = None,
+    budget: BudgetOption = 120.0,
     ruleset: RulesetOption = "2026-05-02",
     against: Annotated[
         str | None, typer.Option(help="The earlier record that these are said to beat.")
@@ -107,7 +122,7 @@ def audit(
 
         auditor audit parameter-golf.git@refs/pull/779/head:records/track_10min_16mb/some_record
     """
-    plan = _plan(run, sandbox, run_seconds, ruleset)
+    plan = _plan(run, sandbox, run_seconds, experiment, budget, ruleset)
     if against is not None:
         plan = replace(plan, against=_loaded(against))
     documents, code = _audit_all(paths, plan, fail_on)
@@ -123,6 +138,8 @@ def gate(
     run: RunOption = False,
     sandbox: SandboxOption = "bubblewrap",
     run_seconds: SecondsOption = 300.0,
+    experiment: ExperimentOption = None,
+    budget: BudgetOption = 120.0,
     ruleset: RulesetOption = "2026-05-02",
     output_format: FormatOption = Format.TEXT,
     output: OutputOption = None,
@@ -135,7 +152,7 @@ def gate(
     """
     from auditor.gate import changed_folders
 
-    plan = _plan(run, sandbox, run_seconds, ruleset)
+    plan = _plan(run, sandbox, run_seconds, experiment, budget, ruleset)
     try:
         changes = changed_folders(repo, base, head)
     except AuditorError as error:
@@ -247,15 +264,29 @@ def main() -> None:
     app()
 
 
-def _plan(run: bool, sandbox: str, run_seconds: float, ruleset: str) -> "Plan":
+def _plan(
+    run: bool,
+    sandbox: str,
+    run_seconds: float,
+    experiments: list[str] | None,
+    budget: float,
+    ruleset: str,
+) -> "Plan":
     """The plan, or exit 2 with the reason."""
-    from auditor.audit import Plan
+    from auditor.audit import EXPERIMENTS, Plan
     from auditor.run.sandbox import BACKENDS
 
     if sandbox not in BACKENDS:
         raise typer.BadParameter(f"no sandbox {sandbox!r}; expected one of {', '.join(BACKENDS)}")
     try:
-        return Plan(run=run, sandbox=sandbox, run_seconds=run_seconds, ruleset=_ruleset(ruleset))
+        return Plan(
+            run=run,
+            sandbox=sandbox,
+            run_seconds=run_seconds,
+            experiments=frozenset(experiments or EXPERIMENTS),
+            budget_seconds=budget,
+            ruleset=_ruleset(ruleset),
+        )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

@@ -442,6 +442,44 @@ class StreamBytes:
     """Bytes of the text that the charged tokens spell."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactTransplant:
+    """The score of a run that was handed another run's artifact; all else in it is its own.
+
+    The two runs differ in their training shards, which share nothing.
+    """
+
+    files: tuple[str, ...]
+    """Names of the files that were handed over: written by a run, and read back by it."""
+    bytes: int
+    score_nats: float
+    """A token, printed by the run that made the artifact."""
+    transplanted_nats: float
+    """Printed by the run that was handed it."""
+    repeat_nats: float | None
+    """The first run again; None when that was not needed."""
+    other_nats: float | None
+    """The other run with its own artifact; None when that was not needed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationSwap:
+    """What became of the artifact when the validation shards held other text."""
+
+    files: tuple[str, ...]
+    """Names of the files that a run writes and reads back."""
+    bytes: int
+    differ: tuple[str, ...]
+    """Those that came out different."""
+    repeat_differ: tuple[str, ...] | None
+    """Those that differ between two equal runs; None when that was not needed."""
+    score_nats: float
+    """A token, printed by the run whose artifact saw the true validation shards."""
+    swapped_nats: float | None
+    """Printed for the same shards by the same program with the other artifact; None when that was
+    not needed."""
+
+
 class Evidence:
     """At most one value of each kind; for an absent kind, the reason why."""
 

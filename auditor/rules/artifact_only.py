@@ -5,8 +5,14 @@ in the memory of the process, may weigh gigabytes; a decoder that has the artifa
 not have it. The challenge asks for a self-contained artifact without training data at evaluation,
 unless its bytes are paid for.
 
-**How it is judged.** By the source (strength `source`): the program is followed in its order, and a
-table that is written at keys made of training tokens, and comes into the claimed score without
+**How it is judged.** By transplant: the script is run twice on text, with training shards that
+share nothing, and when the second run reads back the file that it wrote, it is handed the first
+one's. The score must then be the first run's, to the last digit; a score in between means that
+something else came into it. A run that does not repeat itself decides nothing, nor does a
+difference below a hundredth of what the shards make.
+
+Where that was not run, by the source (strength `source`): the program is followed in its order, and
+a table that is written at keys made of training tokens, and comes into the claimed score without
 having gone through a file or a buffer of serialised bytes, fails the rule, with the line that fills
 it. Weights are not tables: every record scores a model in the process that trained it, or reads it
 back from its own artifact.
@@ -19,20 +25,67 @@ the business of artifact-size. State in compiled code is not seen. A table in an
 program reaches only by a computed name is not seen either.
 """
 
-from auditor.evidence import Evidence, LearningOrder, OnTheWay
-from auditor.rules.read_order import lines_on_the_way
+from auditor.evidence import ArtifactTransplant, Evidence, LearningOrder, OnTheWay
+from auditor.rules.measured import ran_through
+from auditor.rules.read_order import beside_a_run, lines_on_the_way
 from auditor.rulesets import Ruleset
-from auditor.verdict import Judgement, Rule, Strength, inconclusive, passed
+from auditor.verdict import (
+    Finding,
+    Judgement,
+    Location,
+    Rule,
+    Strength,
+    failed,
+    inconclusive,
+    passed,
+)
+
+SMALL_SHARE = 0.01
+"""Of the difference between the two runs; a number carried in memory, such as a temperature."""
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
-    """FAIL when a table of training tokens reaches the score in memory."""
-    order = evidence.get(LearningOrder)
+    """FAIL when another run's artifact does not bring its score."""
+    transplant, order = evidence.get(ArtifactTransplant), evidence.get(LearningOrder)
+    read = lines_on_the_way(order, order.tables if order else (), _filled)
+    if transplant is not None:
+        return beside_a_run(_handed_over(evidence, transplant), read)
+    return read or _nothing_read(evidence, order)
+
+
+def _handed_over(evidence: Evidence, seen: ArtifactTransplant) -> Judgement:
+    files = f"{', '.join(seen.files)} ({seen.bytes:,} bytes)"
+    if seen.transplanted_nats == seen.score_nats:
+        return ran_through(
+            evidence,
+            Strength.RAN,
+            f"with {files} of another run, whose training shards were others, the score is that "
+            f"run's, {seen.score_nats:.8f} nats a token, to the last digit",
+        )
+    scores = (
+        f"the run that made {files} scores {seen.score_nats:.8f} nats a token, a run on other "
+        f"training shards that reads the same file back {seen.transplanted_nats:.8f}"
+    )
+    if seen.repeat_nats is None or seen.other_nats is None:
+        return inconclusive(f"{scores}; neither was run again")
+    if seen.repeat_nats != seen.score_nats:
+        return inconclusive(f"{scores}; but the first run again scores {seen.repeat_nats:.8f}")
+    apart = abs(seen.other_nats - seen.score_nats)
+    if abs(seen.transplanted_nats - seen.score_nats) < SMALL_SHARE * apart:
+        return inconclusive(
+            f"{scores}; that is less than a hundredth of the {apart:.8f} between the two runs"
+        )
+    message = (
+        f"{scores}, and with its own {seen.other_nats:.8f}: something besides the artifact comes "
+        "into the score"
+    )
+    values = {"score": seen.score_nats, "transplanted": seen.transplanted_nats}
+    return failed(Strength.RAN, [Finding(message, Location(file=seen.files[-1]), values)])
+
+
+def _nothing_read(evidence: Evidence, order: LearningOrder | None) -> Judgement:
     if order is None:
         return inconclusive(evidence.why_not(LearningOrder))
-    read = lines_on_the_way(order, order.tables, _filled)
-    if read is not None:
-        return read
     if order.unread:
         return inconclusive(f"not everything could be read: {'; '.join(order.unread)}")
     return passed(Strength.SOURCE, "no table of training tokens comes into the score, as read")
@@ -49,7 +102,7 @@ RULE = Rule(
     id="artifact-only",
     title="The score follows from the artifact alone",
     authority="official",
-    needs=(LearningOrder,),
+    needs=(ArtifactTransplant, LearningOrder),
     check=check,
     documentation=__doc__ or "",
 )

@@ -5,7 +5,13 @@ has them in its weights; charging for them afterwards measures memory. "You can'
 on the validation set before you evaluate", says the challenge; organisers closed records that
 adapted before quantisation, calibrated quantisation on validation text, or stored it.
 
-**How it is judged.** By the source (strength `source`): the program is followed in its order, and
+**How it is judged.** By swap: the script is run on text twice, the second time with other
+text in the validation shards. The files that it writes and reads back must be the same, byte for
+byte. Where they differ, and two equal runs give equal files, the other file is scored in the place
+of the first: a score that moves with it fails the rule; one that does not leaves it open, because a
+file may hold a number that nothing reads.
+
+Where that was not run, by the source (strength `source`): the program is followed in its order, and
 what an optimiser, a table or a calibration took from validation tokens, and what is then serialised
 before the claimed score is printed, fails the rule, with both lines, when the score is that of a
 model or a table that had learnt the same. Otherwise it is INCONCLUSIVE: it may be a copy.
@@ -18,8 +24,9 @@ by another name is taken for the last that was written. What is chosen by a pers
 validation scores is not visible in a program.
 """
 
-from auditor.evidence import Evidence, LearningOrder, SavedLearning
-from auditor.rules.read_order import open_setting
+from auditor.evidence import Evidence, LearningOrder, SavedLearning, ValidationSwap
+from auditor.rules.measured import ran_through
+from auditor.rules.read_order import beside_a_run, open_setting
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
@@ -34,7 +41,41 @@ from auditor.verdict import (
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
-    """FAIL when what was learnt from validation tokens is written into the artifact."""
+    """FAIL when the artifact moves with the validation shards."""
+    swap, read = evidence.get(ValidationSwap), _read(evidence)
+    if swap is None:
+        return read
+    return beside_a_run(_swapped(evidence, swap), read if read.findings else None)
+
+
+def _swapped(evidence: Evidence, seen: ValidationSwap) -> Judgement:
+    files = f"{', '.join(seen.files)} ({seen.bytes:,} bytes)"
+    if not seen.differ:
+        return ran_through(
+            evidence,
+            Strength.RAN,
+            f"{files} came out the same, byte for byte, when the validation shards held other text",
+        )
+    moved = (
+        f"{', '.join(seen.differ)} came out different when the validation shards held other text"
+    )
+    if seen.repeat_differ is None or seen.swapped_nats is None:
+        return inconclusive(f"{moved}; two equal runs were not compared")
+    if seen.repeat_differ:
+        again = ", ".join(seen.repeat_differ)
+        return inconclusive(f"{moved}, but so did {again} between two equal runs")
+    if seen.swapped_nats == seen.score_nats:
+        return inconclusive(f"{moved}, but the score does not depend on what differs")
+    message = (
+        f"{moved}, and on the true ones it scores {seen.swapped_nats:.8f} nats a token in place "
+        f"of {seen.score_nats:.8f}; two equal runs write equal files"
+    )
+    values = {"score": seen.score_nats, "swapped": seen.swapped_nats}
+    return failed(Strength.RAN, [Finding(message, Location(file=seen.differ[-1]), values)])
+
+
+def _read(evidence: Evidence) -> Judgement:
+    """What the source shows."""
     order = evidence.get(LearningOrder)
     if order is None:
         return inconclusive(evidence.why_not(LearningOrder))
@@ -68,7 +109,7 @@ RULE = Rule(
     id="validation-independence",
     title="The artifact does not depend on validation data",
     authority="official",
-    needs=(LearningOrder,),
+    needs=(ValidationSwap, LearningOrder),
     check=check,
     documentation=__doc__ or "",
 )

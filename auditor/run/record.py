@@ -90,6 +90,18 @@ class Score:
         return self.label.startswith("step")
 
 
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """A file that the run made and opened for reading."""
+
+    order: int
+    site: Site | None
+    index: int
+    name: str
+    replaced: bool
+    """Whether another run's file, of other content, was put in its place first."""
+
+
 @dataclass(slots=True)
 class Record:
     """Everything that one execution reported, in order."""
@@ -100,6 +112,7 @@ class Record:
     steps: list[Step] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
+    read_back: list[ReadBack] = field(default_factory=list)
     scaled: list[str] = field(default_factory=list)
     asked: set[str] = field(default_factory=set)
     """Environment variables that the submission asked for."""
@@ -148,6 +161,9 @@ def _add(record: Record, event: dict[str, object]) -> None:
             loss, bpb = found["loss"], found["bpb"]
             decimals = len(loss.partition(".")[2])
             record.scores.append(Score(order, found["label"], float(loss), float(bpb), decimals))
+    elif kind == "artifact":
+        index, replaced = int(str(event["index"])), bool(event["replaced"])
+        record.read_back.append(ReadBack(order, site, index, str(event["name"]), replaced))
     elif kind == "scaled":
         record.scaled.append(
             f"{event['file']}:{event['line']} table size {event['old']} -> {event['new']}"

@@ -6,40 +6,36 @@ scaled with the stream so that its load stays. Everything changed is said, by na
 """
 
 import contextlib
+import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from auditor import grammar
-from auditor.errors import ToolError
 from auditor.run.recorder import scaling
 from auditor.run.streams import Stream, Tokens
+from auditor.run.vocabulary import VOCAB_SIZE
 from auditor.submission import Submission
 
-VOCAB_SIZE = 384
 STREAM_TOKENS = 50_001
 """Enough for tables that are scaled with it, few enough for seconds."""
 FULL_TOKENS = 62_021_632
 """Scored tokens of the real split under the 1,024-token tokenizer."""
 TRAIN_TOKENS = 65_536
 USUAL_VOCABULARIES = (1024, 4096, 8192)
-SCALE = STREAM_TOKENS / FULL_TOKENS
-CONTROL_PIECES = ("<pad>", "<s>", "</s>", "<unk>")
 MAX_EPOCHS = 6
 CHUNK_TOKENS = 1024
+KEPT, GIVEN = "kept", "given"
+"""Beside the record: what the recorder keeps of a run, and what it is given."""
 HEADER_INTS = 256
 MAGIC, VERSION = 20240520, 1
 
 # Variables by the names that scripts of the challenge give them, and values that make them small.
-# Learning rates of the training are all but zero, so that the network stays at the entropy of the
-# source and even a weak leak shows; those of test-time training are left alone.
 SMALL = {
-    "ITERATIONS": "1",
     "WARMUP_STEPS": "0",
     "WARMDOWN_ITERS": "1",
     "MAX_WALLCLOCK_SECONDS": "0",
@@ -78,12 +74,20 @@ SMALL = {
     "GPTQ_RESERVE_SECONDS": "0",
     "GPTQ_RESERVE_MS": "0",
     "MTP_NUM_HEADS": "0",
+}
+UNTRAINED = {
+    "ITERATIONS": "1",
     "EMBED_LR": "1e-9",
     "TIED_EMBED_LR": "1e-9",
     "HEAD_LR": "1e-9",
     "MATRIX_LR": "1e-9",
     "SCALAR_LR": "1e-9",
 }
+"""For noise: the network stays at the entropy of the source, so that even a weak leak shows.
+
+Learning rates of test-time training are left alone."""
+TRAINED = {"ITERATIONS": "20"}
+"""For text: published rates, and enough steps to see which shards a network was trained on."""
 
 
 # Of a run line these concern the machine that it was written for.
@@ -106,12 +110,22 @@ class Workspace:
     """Of the environment the part that changes the submission's own configuration."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What one execution is given."""
+
+    validation: Stream
+    train: Stream
+    settings: Mapping[str, str]
+    """Of the training: UNTRAINED or TRAINED."""
+    ask: Mapping[str, object] = field(default_factory=dict)
+    """What the recorder is asked to do beyond watching (recorder/__main__.py)."""
+    given: Mapping[str, bytes] = field(default_factory=dict)
+    """Files for the recorder by name: another run's artifact."""
+
+
 def lay_out(
-    root: Path,
-    submission: Submission,
-    stream: Stream,
-    train: Stream,
-    launch: Mapping[str, str],
+    root: Path, submission: Submission, inputs: Inputs, launch: Mapping[str, str]
 ) -> Workspace:
     """Write the submission, the tokenizer and the shards below `root`.
 
@@ -119,18 +133,27 @@ def lay_out(
     gives way to what makes the run small.
     """
     folder, data, tools = root / "record", root / "data", root / "tools"
-    for path in (folder, data, tools):
+    for path in (folder, data, tools, root / KEPT, root / GIVEN):
         path.mkdir()
     submission.write_to(folder)
     shutil.copytree(Path(__file__).parent / "recorder", tools / "recorder")
     shutil.copy(grammar.__file__, tools / "recorder" / "grammar.py")
-    write_shard(data / "fineweb_val_000000.bin", stream.tokens)
-    write_shard(data / "fineweb_train_000000.bin", train.tokens)
+    for name, content in inputs.given.items():
+        (root / GIVEN / name).write_bytes(content)
+    write_shard(data / "fineweb_val_000000.bin", inputs.validation.tokens)
+    write_shard(data / "fineweb_train_000000.bin", inputs.train.tokens)
     tokenizer = root / "data" / "tokenizer.model"
-    tokenizer.write_bytes(tokenizer_model())
+    tokenizer.write_bytes(inputs.validation.vocabulary.model)
     seen = "{workspace}/data"
     _link_usual_places(folder, data, tokenizer)
-    settings = {**scored(launch), "VOCAB_SIZE": str(VOCAB_SIZE), "SEED": "1337", **small(launch)}
+    scale = len(inputs.validation.tokens) / FULL_TOKENS
+    settings = {
+        **scored(launch, scale),
+        "VOCAB_SIZE": str(VOCAB_SIZE),
+        "SEED": "1337",
+        **small(launch),
+        **inputs.settings,
+    }
     fixed = {
         "PATH": "{workspace}/programs:/usr/bin:/bin",
         "HOME": "/tmp",
@@ -147,12 +170,13 @@ def lay_out(
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": "{workspace}/tools",
         "STRICT_PREFIX_VOCAB_SIZE": str(VOCAB_SIZE),
-        "STRICT_PREFIX_SCALE": repr(SCALE),
+        "STRICT_PREFIX_SCALE": repr(scale),
+        "STRICT_PREFIX_ASK": json.dumps(dict(inputs.ask)),
     }
     return Workspace(root, folder.name, {**fixed, **settings}, settings)
 
 
-def scored(launch: Mapping[str, str]) -> dict[str, str]:
+def scored(launch: Mapping[str, str], scale: float) -> dict[str, str]:
     """What of the scored run's environment concerns the script, scaled with the stream.
 
     Chunks stay many, tables keep their load. Adaptation of more than a few epochs shows in a few:
@@ -167,7 +191,7 @@ def scored(launch: Mapping[str, str]) -> dict[str, str]:
         elif name.endswith("CHUNK_TOKENS"):
             own[name] = str(min(int(value), CHUNK_TOKENS))
         elif name.endswith("BUCKETS"):
-            own[name] = str(scaling.scaled(int(value), SCALE))
+            own[name] = str(scaling.scaled(int(value), scale))
     return own
 
 
@@ -194,51 +218,3 @@ def write_shard(path: Path, tokens: Tokens) -> None:
     header = np.zeros(HEADER_INTS, dtype="<i4")
     header[:3] = MAGIC, VERSION, len(tokens)
     path.write_bytes(header.tobytes() + tokens.astype("<u2").tobytes())
-
-
-def pieces() -> list[str]:
-    """The vocabulary: control pieces, the lone word mark, then a mark and two letters each."""
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    words = [f"\u2581{a}{b}" for a in letters for b in letters]
-    return [*CONTROL_PIECES, "\u2581", *words][:VOCAB_SIZE]
-
-
-def token_bytes(tokens: NDArray[np.integer]) -> NDArray[np.int64]:
-    """UTF-8 bytes of the text that each token stands for, given the one before it; 0 for the first.
-
-    A piece costs its bytes without the word mark, and one more for the space that the mark stands
-    for, unless a control piece comes before it.
-    """
-    vocabulary = pieces()
-    marked_V = np.array([piece.startswith("\u2581") for piece in vocabulary])
-    control_V = np.arange(VOCAB_SIZE) < len(CONTROL_PIECES)
-    bytes_V = np.array([len(piece.removeprefix("\u2581").encode()) for piece in vocabulary])
-    bytes_V[control_V] = 0
-    spaces = marked_V[tokens[1:]] & ~control_V[tokens[:-1]]
-    return np.concatenate(([0], bytes_V[tokens[1:]] + spaces))
-
-
-def tokenizer_model() -> bytes:
-    """A sentencepiece model over `pieces`, in sentencepiece's own format."""
-    try:
-        from sentencepiece import sentencepiece_model_pb2 as spec
-    except ImportError as error:
-        raise ToolError(
-            f"running a submission needs the extra `ml` ({error}); pip install 'strict-prefix[ml]'"
-        ) from error
-    model = spec.ModelProto()
-    kinds = spec.ModelProto.SentencePiece
-    for index, text in enumerate(pieces()):
-        piece = model.pieces.add()
-        piece.piece, piece.score = text, -float(index)
-        piece.type = kinds.NORMAL
-        if text in CONTROL_PIECES:
-            piece.type = kinds.UNKNOWN if text == "<unk>" else kinds.CONTROL
-    model.trainer_spec.model_type = spec.TrainerSpec.UNIGRAM
-    model.trainer_spec.vocab_size = VOCAB_SIZE
-    model.trainer_spec.pad_id, model.trainer_spec.bos_id = 0, 1
-    model.trainer_spec.eos_id, model.trainer_spec.unk_id = 2, 3
-    model.normalizer_spec.name = "identity"
-    model.normalizer_spec.add_dummy_prefix = False
-    content: bytes = model.SerializeToString()
-    return content

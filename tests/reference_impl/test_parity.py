@@ -13,7 +13,8 @@ import torch
 
 from auditor.run.sandbox import Limits, execute, missing
 from auditor.run.streams import Stream as Drawn
-from auditor.run.workspace import VOCAB_SIZE, lay_out
+from auditor.run.vocabulary import VOCAB_SIZE, of_noise
+from auditor.run.workspace import UNTRAINED, Inputs, lay_out
 from auditor.submission import Submission
 from reference_impl.config import Settings
 from reference_impl.model.gpt import GPT
@@ -95,7 +96,7 @@ def text(tokens: int, seed: int) -> Drawn:
     for place in range(1, tokens):
         ends = generator.random() < 0.01
         drawn[place] = 1 if ends else successors[drawn[place - 1], generator.integers(4)]
-    return Drawn("text", drawn, float("nan"))
+    return Drawn("text", drawn, np.full(tokens, np.nan), of_noise())
 
 
 def run_published(record: str, root: Path) -> tuple[dict[str, Any], float]:
@@ -104,7 +105,8 @@ def run_published(record: str, root: Path) -> tuple[dict[str, Any], float]:
     number = record.removeprefix("pr")
     source = f"{REPOSITORY}@refs/pull/{number}/head:{RECORDS}/{published.folder}"
     train = text(TRAIN_TOKENS, seed=2)
-    workspace = lay_out(root, Submission.load(source), text(TOKENS + 1, seed=1), train, {})
+    inputs = Inputs(validation=text(TOKENS + 1, seed=1), train=train, settings=UNTRAINED)
+    workspace = lay_out(root, Submission.load(source), inputs, {})
     (root / "tools" / "sitecustomize.py").write_bytes(CHILD.read_bytes())
     environment = {
         **workspace.environment,

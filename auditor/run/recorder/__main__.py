@@ -1,9 +1,12 @@
 """Run one script of a submission under the recorder: `python -m recorder SCRIPT`.
 
-Reads STRICT_PREFIX_EVENTS_FD, STRICT_PREFIX_VOCAB_SIZE and STRICT_PREFIX_SCALE, and removes them
-from the environment before the script starts.
+Reads STRICT_PREFIX_EVENTS_FD, STRICT_PREFIX_VOCAB_SIZE, STRICT_PREFIX_SCALE and STRICT_PREFIX_ASK,
+and removes them from the environment before the script starts. What may be asked for: another
+run's artifact in the place of this one's (`transplant`, names of the files in ../given), and an end
+after so many artifacts (`stop_after_artifacts`).
 """
 
+import json
 import os
 import random
 import sys
@@ -12,7 +15,7 @@ import types
 import numpy as np
 import torch
 
-from . import stand_ins, watch
+from . import files, stand_ins, watch
 from .channel import Channel
 from .grammar import lowered  # type: ignore[import-not-found]  # laid beside it for a run
 from .sources import Sources
@@ -23,6 +26,7 @@ def main() -> None:
     descriptor = int(os.environ.pop("STRICT_PREFIX_EVENTS_FD"))
     vocab_size = int(os.environ.pop("STRICT_PREFIX_VOCAB_SIZE"))
     factor = float(os.environ.pop("STRICT_PREFIX_SCALE"))
+    ask = json.loads(os.environ.pop("STRICT_PREFIX_ASK", "{}"))
     folder = os.getcwd()
     script = os.path.join(folder, sys.argv[1])
     channel = Channel(descriptor, folder)
@@ -48,6 +52,7 @@ def main() -> None:
     used: set[str] = set()
     stand_ins.programs.install(os.environ["PATH"].split(":")[0])
     device = stand_ins.install(used.add)
+    files.follow(channel, os.path.dirname(folder), ask)
     mode = watch.install(channel, vocab_size)
     try:
         exec(code, module.__dict__)

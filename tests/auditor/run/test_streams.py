@@ -1,15 +1,16 @@
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.run.streams import changed_from, uniform
+from auditor.run.streams import changed_from, markov, repeat, sampled, text, uniform
 
 
 def test_a_uniform_token_costs_the_logarithm_of_the_vocabulary():
-    assert uniform(384, 10, "a").nats_per_token == math.log(384)
+    assert uniform(384, 10, "a").nats_per_token == pytest.approx(math.log(384), rel=1e-12)
 
 
 def test_the_stream_follows_from_its_seed():
@@ -37,3 +38,65 @@ def test_a_change_keeps_the_prefix_and_surely_changes_the_position(position, see
 def test_a_change_outside_the_stream_is_refused(position):
     with pytest.raises(ValueError, match=r"1\.\.99, got"):
         changed_from(uniform(8, 100, "a"), position, 8, "b")
+
+
+@pytest.mark.parametrize("source", [markov, repeat])
+def test_a_source_says_what_each_token_costs_and_draws_by_its_seed(source):
+    stream = source(400, "a")
+    assert np.isfinite(stream.nats_N).all()
+    assert (stream.nats_N > -1e-9).all()
+    assert (source(400, "a").tokens == stream.tokens).all()
+    assert (source(400, "b").tokens != stream.tokens).any()
+    assert len(stream.tokens) == len(stream.nats_N) == 400
+
+
+def test_a_copied_stretch_costs_its_choice_and_a_fresh_one_its_noise():
+    """By the definition: half for noise, half shared among the stretches before."""
+    stream = repeat(64 * 60, "a")
+    stretches = [tuple(s) for s in stream.tokens.reshape(-1, 64).tolist()]
+    copied = 0
+    for index, stretch in enumerate(stretches):
+        fresh = Fraction(1, 384**64)
+        if index:
+            same = Fraction(stretches[:index].count(stretch), index)
+            chance = fresh / 2 + same / 2
+            copied += same > 0
+        else:
+            chance = fresh
+        said = stream.nats_N[64 * index : 64 * (index + 1)].sum()
+        expected = math.log(chance.denominator) - math.log(chance.numerator)
+        assert said == pytest.approx(expected, abs=1e-6)
+    assert 15 < copied < 45
+
+
+def test_a_learner_that_knows_the_table_pays_what_the_chain_costs():
+    """The mean cost is the entropy of the rows, and the draws follow the shares."""
+    stream = markov(20_000, "a")
+    assert 2.3 < stream.nats_per_token < math.log(24)
+    pairs = stream.tokens[:-1].astype(int) * 384 + stream.tokens[1:]
+    cost = dict(zip(pairs.tolist(), stream.nats_N[1:].tolist(), strict=True))
+    rows = np.bincount(stream.tokens[:-1], minlength=384)
+    counts = np.bincount(pairs, minlength=384 * 384)
+    likely = [pair for pair, nats in cost.items() if rows[pair // 384] > 40 and nats < 2]
+    seen = sum(counts[pair] for pair in likely)
+    expected = sum(rows[pair // 384] * math.exp(-cost[pair]) for pair in likely)
+    assert len(likely) > 20
+    assert seen == pytest.approx(expected, rel=0.1)
+
+
+def test_text_shares_nothing_and_begins_its_documents_with_bos():
+    given_text = text()
+    tokens = given_text.validation.tokens
+    assert (tokens[0], len(tokens)) == (1, 16_001)
+    assert (tokens == 1).sum() > 3
+    assert len(given_text.train.tokens) > 50_000
+    # A long stretch of one is nowhere in the others.
+    needle = tokens[4_000:4_040].tobytes()
+    assert needle not in given_text.train.tokens.tobytes()
+    assert needle not in given_text.other_train.tokens.tobytes()
+
+
+def test_sampled_text_costs_less_than_noise():
+    stream = sampled(2_000, "a")
+    assert stream.nats_N[0] == 0  # a BOS by definition
+    assert 2 < stream.nats_per_token < math.log(384)

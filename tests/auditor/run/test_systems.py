@@ -47,7 +47,9 @@ def doubled(a: torch.Tensor) -> torch.Tensor:
 
 
 def run(twin: str | None, seconds: float = 60) -> Verdict:
-    return audit(record(twin), Plan(run=True, run_seconds=seconds))
+    return audit(
+        record(twin), Plan(run=True, run_seconds=seconds, experiments=frozenset({"suffix"}))
+    )
 
 
 def rules_with(verdict: Verdict, outcome: Outcome) -> set[str]:
@@ -92,7 +94,10 @@ def test_a_script_written_for_cuda_gets_the_verdict_of_the_same_script():
 
 
 def test_newer_grammar_kernels_and_absent_packages_change_nothing():
-    verdict = audit(record("newer-kernels", **{"kernels.py": KERNELS.encode()}), Plan(run=True))
+    verdict = audit(
+        record("newer-kernels", **{"kernels.py": KERNELS.encode()}),
+        Plan(run=True, experiments=frozenset({"suffix"})),
+    )
     assert verdict.trouble is None
     assert rules_with(verdict, Outcome.PASS) == set(RUN_RULES)
     stood_in = {words.removeprefix("stand-in: ") for words in verdict.overrides}
@@ -121,11 +126,14 @@ def test_an_ablation_beside_the_claimed_log_asks_for_nothing():
     claimed = start + b"final_ttt_exact val_loss:6.00000000 val_bpb:3.00000000\n"
     other = start + b"ngram_cache:on\nfinal_other_exact val_loss:2.00000000 val_bpb:1.00000000\n"
     files = {"train_seed1.log": claimed, "ablation.log": other}
-    verdict = audit(record(None, **files), Plan(run=True))
+    verdict = audit(record(None, **files), Plan(run=True, experiments=frozenset({"suffix"})))
     assert verdict.evidence["Exercised"]["missing"] == ()
     assert rules_with(verdict, Outcome.PASS) == set(RUN_RULES)
     # Were it the claimed one, its stage would have to run.
-    claimed_other = audit(record(None, **{"train_seed1.log": other}), Plan(run=True))
+    claimed_other = audit(
+        record(None, **{"train_seed1.log": other}),
+        Plan(run=True, experiments=frozenset({"suffix"})),
+    )
     assert "expected the score that the logs end with" in (claimed_other.trouble or "")
 
 

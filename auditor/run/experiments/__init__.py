@@ -1,0 +1,169 @@
+"""Which experiments are made, in what order, and when to stop.
+
+The cheapest that decides most comes first: one run on noise. What follows is left out when the
+budget does not hold it, and the evidence says so.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from auditor.errors import CannotMeasure, ToolError
+from auditor.evidence import (
+    ArtifactTransplant,
+    ClaimedNumbers,
+    Evidence,
+    LoggedNumbers,
+    PrefixSensitivity,
+    RunLog,
+    ValidationSwap,
+)
+from auditor.run.execution import Bench, Run
+from auditor.run.experiments import artifact, noise
+from auditor.run.sandbox import missing
+from auditor.run.timeline import plain_label
+from auditor.submission import Submission
+
+if TYPE_CHECKING:
+    from auditor.audit import Plan, Progress
+
+NEAR_BPB = 0.05
+"""Seeds of one claim lie closer together; an ablation of such a mechanism does not."""
+NAMES = {PrefixSensitivity: "suffix", ValidationSwap: "swap", ArtifactTransplant: "transplant"}
+"""Experiments beside the first one, by what they give."""
+SHARES = {PrefixSensitivity: 0.25, ValidationSwap: 0.5, ArtifactTransplant: 0.75}
+"""Where in the audit each experiment begins, for the progress bar; the first one at 0."""
+STEP = 0.25
+
+
+@dataclass(slots=True)
+class _Clock:
+    """What is left of the budget."""
+
+    wanted: frozenset[str]
+    budget_seconds: float
+    started: float
+    run_seconds: float = 0.0
+    """What one run took."""
+
+    def refusal(self, name: str, runs: float) -> str | None:
+        """Why an experiment of so many runs is left out; None when it is to be made."""
+        if name not in self.wanted:
+            return f"{name} was not asked for (--experiment)"
+        left = self.budget_seconds - (time.monotonic() - self.started)
+        needed = runs * self.run_seconds
+        if needed <= left:
+            return None
+        return (
+            f"left out: it needs about {needed:.0f} s, and {max(left, 0):.0f} s are left of the "
+            f"budget of {self.budget_seconds:.0f} s (--budget)"
+        )
+
+
+def experiment(
+    submission: Submission,
+    plan: "Plan",
+    evidence: Evidence,
+    progress: "Progress",
+    launch: Mapping[str, str],
+) -> tuple[str, ...]:
+    """Add what the experiments show to the evidence; returns every override that was applied.
+
+    `launch` is the environment that the submission says it was started with. Raises ToolError when
+    there is no sandbox, CannotMeasure when the script gives no score.
+    """
+    reason = missing(plan.sandbox)
+    if reason is not None:
+        raise ToolError(f"--run needs a sandbox: {reason}")
+    if submission.entry is None:
+        raise CannotMeasure("expected a training script train_gpt.py to run, found none")
+    clock = _Clock(plan.experiments, plan.budget_seconds, time.monotonic())
+    bench = Bench(submission, plan, launch, _claimed_stages(evidence))
+    base, facts = noise.known_source(
+        bench, _log_texts(submission, evidence), _bar(progress, "running on noise", 0.0)
+    )
+    evidence.add(*facts)
+    clock.run_seconds = base.seconds
+
+    def change_the_end() -> PrefixSensitivity:
+        begins = SHARES[PrefixSensitivity]
+        return noise.changed_end(
+            bench,
+            base,
+            _bar(progress, "running with the end changed", begins),
+            _bar(progress, "running again unchanged", begins),
+        )
+
+    _attempt(evidence, clock, PrefixSensitivity, 1, change_the_end)
+    overrides = [f"sandbox={plan.sandbox}", f"stream={base.stream.source}", *base.overrides]
+    overrides += _on_text(bench, clock, evidence, progress)
+    return tuple(overrides)
+
+
+def _on_text(bench: Bench, clock: _Clock, evidence: Evidence, progress: "Progress") -> list[str]:
+    """The experiments that need a trained network; returns what was changed for them alone."""
+    kinds = (ValidationSwap, ArtifactTransplant)
+    runs: list[Run] = []
+
+    def base() -> Run:
+        if not runs:
+            bar = _bar(progress, "running on text", SHARES[ValidationSwap])
+            runs.append(artifact.on_text(bench, bar))
+        return runs[0]
+
+    def bars(kind: type) -> Callable[[str], Callable[[float], None]]:
+        return lambda doing: _bar(progress, f"running {doing}", SHARES[kind])
+
+    def swap() -> ValidationSwap:
+        return artifact.validation_swap(bench, base(), bars(ValidationSwap))
+
+    def transplant() -> ArtifactTransplant:
+        return artifact.transplant(bench, base(), bars(ArtifactTransplant))
+
+    _attempt(evidence, clock, kinds[0], 2, swap)
+    _attempt(evidence, clock, kinds[1], 1 if runs else 2, transplant)
+    if not runs:
+        return []
+    stream = f"stream={runs[0].stream.source}"
+    return [f"on text: {said}" for said in (stream, *runs[0].overrides) if "=" in said]
+
+
+def _attempt(
+    evidence: Evidence, clock: _Clock, kind: type, runs: float, do: Callable[[], object]
+) -> None:
+    """One experiment of about so many runs, or why it gave nothing."""
+    refusal = clock.refusal(NAMES[kind], runs)
+    if refusal is not None:
+        evidence.cannot(refusal, kind)
+        return
+    try:
+        evidence.add(do())
+    except CannotMeasure as why:
+        evidence.cannot(f"the experiment gave no evidence: {why}", kind)
+
+
+def _bar(progress: "Progress", doing: str, begins: float) -> Callable[[float], None]:
+    return lambda done: progress(doing, min(begins + STEP * done, 0.99))
+
+
+def _log_texts(submission: Submission, evidence: Evidence) -> dict[str, str]:
+    """The run logs of the claim, by name."""
+    return {log.file: submission.files[log.file].text for log in _claimed_logs(evidence)}
+
+
+def _claimed_logs(evidence: Evidence) -> list[RunLog]:
+    """Logs that end near the claimed score; an ablation beside them shows other mechanisms."""
+    logged, claims = evidence.get(LoggedNumbers), evidence.get(ClaimedNumbers)
+    logs = list(logged.logs) if logged else []
+    score = claims.val_bpb if claims else None
+    if score is None:
+        return logs
+    near = [log for log in logs if log.final and abs(log.final.val_bpb - score) < NEAR_BPB]
+    return near or logs
+
+
+def _claimed_stages(evidence: Evidence) -> frozenset[str]:
+    """Plain labels of the scores that the submission's own logs end with."""
+    finals = [log.final for log in _claimed_logs(evidence)]
+    return frozenset(plain_label(f.label) for f in finals if f and not f.during_training)
