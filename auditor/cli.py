@@ -1,4 +1,4 @@
-"""The `auditor` command: parse, call, print, exit; with `cli_proof` all that prints or exits."""
+"""The `auditor` command: parse, call, print, exit; with `cli_*` all that prints or exits."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from auditor import __version__, cli_corpus, cli_proof
+from auditor import __version__, cli_attest, cli_corpus, cli_proof
 from auditor.errors import AuditorError, SubmissionError
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ def audit(
     output_format: FormatOption = Format.TEXT,
     output: OutputOption = None,
     html: HtmlOption = None,
+    attest: cli_attest.AttestOption = None,
+    key: cli_attest.KeyOption = None,
     fail_on: FailOnOption = FailOn.INCONCLUSIVE,
 ) -> None:
     """Audit record folders; nothing of them is executed unless --run is given.
@@ -123,10 +125,13 @@ def audit(
         auditor audit parameter-golf.git@refs/pull/779/head:records/track_10min_16mb/some_record
     """
     plan = _plan(run, sandbox, run_seconds, experiment, budget, ruleset)
+    signer = cli_attest.signer(attest, key, len(paths))
     if against is not None:
         plan = replace(plan, against=_loaded(against))
     documents, code = _audit_all(paths, plan, fail_on)
     _show(documents, output_format, output, html)
+    if attest is not None and documents:
+        cli_attest.write_envelope(attest, documents[0], signer)
     raise typer.Exit(code)
 
 
@@ -246,6 +251,8 @@ for command in (
     cli_proof.encode,
     cli_proof.decode,
     cli_proof.replay,
+    cli_attest.keygen,
+    cli_attest.verify,
 ):
     app.command()(command)
 

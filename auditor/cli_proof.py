@@ -63,7 +63,7 @@ def encode(
         encoded = encode_stream(Submission.load(folder), stream, room, report)
         if isinstance(encoded, NoDistribution):
             _fail(encoded)
-        _write(output, encoded.to_bytes())
+        write_whole(output, encoded.to_bytes())
     count = len(stream) - 1
     excess = encoded.bits / encoded.ideal_bits - 1 if encoded.ideal_bits else math.nan
     print(
@@ -98,7 +98,7 @@ def decode(
         if isinstance(decoded, NoDistribution):
             _fail(decoded)
         if output is not None:
-            _write(output, decoded.astype("<u2").tobytes())
+            write_whole(output, decoded.astype("<u2").tobytes())
     print(
         f"{bitstream}: {len(decoded) - 1:,} tokens came back, the same that went in; "
         "the bits are a code length"
@@ -164,7 +164,8 @@ def _fail(broken: "NoDistribution") -> NoReturn:
     raise typer.Exit(1)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all; ToolError where it cannot be."""
     from auditor.errors import ToolError
 
     temporary = path.with_name(f".{path.name}.tmp")

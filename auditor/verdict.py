@@ -1,7 +1,7 @@
 """The answer: outcomes, findings, rules and how they make a verdict."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -150,12 +150,8 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """FAIL beats INCONCLUSIVE beats PASS; no rule that applied means INCONCLUSIVE."""
-        seen = {result.outcome for result in self.results} - {Outcome.NOT_APPLICABLE}
-        for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS):
-            if outcome in seen:
-                return outcome
-        return Outcome.INCONCLUSIVE
+        """What the results come to."""
+        return combined(result.outcome for result in self.results)
 
     def result(self, rule: str) -> Result:
         """The result of one rule; KeyError when that rule was not judged."""
@@ -163,6 +159,15 @@ class Verdict:
             if result.rule == rule:
                 return result
         raise KeyError(rule)
+
+
+def combined(outcomes: Iterable[Outcome]) -> Outcome:
+    """FAIL beats INCONCLUSIVE beats PASS; no rule that applied means INCONCLUSIVE."""
+    seen = set(outcomes)
+    for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS):
+        if outcome in seen:
+            return outcome
+    return Outcome.INCONCLUSIVE
 
 
 def judge(rules: Sequence[Rule], evidence: Evidence, ruleset: Ruleset) -> tuple[Result, ...]:
