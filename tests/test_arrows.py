@@ -65,7 +65,7 @@ def test_the_innermost_types_import_nothing_but_each_other():
 
 def test_only_the_commands_print():
     for file in files("auditor"):
-        if file.name in ("cli.py", "cli_attest.py", "cli_corpus.py", "cli_proof.py"):
+        if file.match("auditor/cli*.py"):
             continue
         calls = [
             node
