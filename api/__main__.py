@@ -15,12 +15,16 @@ from types import FrameType
 import uvicorn
 from pydantic import ValidationError
 
+from api.access import is_open
 from api.app import Service, create_app
 from api.errors import StartError
+from api.keys import Keys
+from api.keys_command import commands_of_keys, run_keys
 from api.settings import Settings
 
 EXAMPLES = """\
 examples:
+  python -m api keys create --name ci --scope submit      an API key, shown once
   python -m api worker --database postgresql://...      a process that only audits
   python -m api                                   then open http://127.0.0.1:8000 in a browser
   curl -F archive=@record.zip localhost:8000/v1/audits            hand in a record folder
@@ -32,6 +36,9 @@ settings (environment; an option comes before its variable):
 
 exit codes: 0 stopped on request, 2 could not start"""
 
+OPTIONS = ("host", "port", "data", "database")
+"""Settings that are options too."""
+
 log = logging.getLogger("api")
 
 
@@ -41,8 +48,10 @@ def main(arguments: Sequence[str] | None = None, child: str = "api.child") -> in
     logging.getLogger("alembic").setLevel("WARNING")
     signal.signal(signal.SIGTERM, _stop)
     try:
-        settings, only_work = _settings(arguments)
-        if only_work:
+        settings, wanted = _parsed(arguments)
+        if wanted.command == "keys":
+            return run_keys(settings, wanted)
+        if wanted.command == "worker":
             return _work(settings, child)
         with _listen(settings.host, settings.port) as listener:
             service = Service(settings, child)
@@ -82,34 +91,42 @@ def _end(idle: bool) -> int:
     return 0
 
 
-def _settings(arguments: Sequence[str] | None) -> tuple[Settings, bool]:
-    """Options over environment over defaults, and whether this process only works."""
+def _parsed(arguments: Sequence[str] | None) -> tuple[Settings, argparse.Namespace]:
+    """Options over environment over defaults, and what is to be done."""
+    given = vars(_parser().parse_args(arguments))
+    options = {name: given.pop(name) for name in OPTIONS if name in given}
+    try:
+        settings = Settings(**options)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = str(wrong["loc"][0])
+        # The address of a database has its password in it.
+        got = "" if name == "database" else f", got {wrong['input']!r}"
+        raise StartError(f"{name} (STRICT_PREFIX_{name.upper()}): {wrong['msg']}{got}") from error
+    update = {"data": settings.data.expanduser().absolute()}
+    return settings.model_copy(update=update), argparse.Namespace(**given)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Options before or after the command; what was not given is not in the result."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--data", type=Path, metavar="DIR", help="folder of all that is kept")
+    common.add_argument("--database", metavar="URL", help="postgresql://..., else SQLite in DIR")
+    listening = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    listening.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    listening.add_argument("--port", type=int, help="port, 0 for any (default: 8000)")
     parser = argparse.ArgumentParser(
         prog="python -m api",
         description="Serve audits over HTTP from an embedded database: no other server is needed.",
         epilog=EXAMPLES.format(settings=_variables()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common, listening],
     )
-    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port to listen on, 0 for any (default: 8000)")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of all that is kept")
-    parser.add_argument("--database", metavar="URL", help="postgresql://..., else SQLite in DIR")
-    parser.add_argument(
-        "command", nargs="?", choices=["serve", "worker"], default="serve", help="default: serve"
-    )
-    options = vars(parser.parse_args(arguments))
-    only_work = options.pop("command") == "worker"
-    given = {name: value for name, value in options.items() if value is not None}
-    try:
-        settings = Settings(**given)
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        name = str(wrong["loc"][0])
-        raise StartError(
-            f"{name} (STRICT_PREFIX_{name.upper()}): {wrong['msg']}, got {wrong['input']!r}"
-        ) from error
-    update = {"data": settings.data.expanduser().absolute()}
-    return settings.model_copy(update=update), only_work
+    commands = parser.add_subparsers(dest="command", metavar="serve | worker | keys")
+    commands.add_parser("serve", parents=[common, listening], help="answer requests (default)")
+    commands.add_parser("worker", parents=[common], help="only audit, for a PostgreSQL queue")
+    commands_of_keys(commands.add_parser("keys", help="make, list and revoke API keys"), common)
+    return parser
 
 
 def _variables() -> str:
@@ -142,6 +159,8 @@ def _serve(service: Service, listener: socket.socket) -> None:
     )
     host, port = listener.getsockname()[:2]
     log.info("http://%s:%d serves %s", host, port, service.settings.data)
+    if not is_open(service.settings) and not Keys(service.database, service.settings).all():
+        log.warning("nobody can hand anything in yet: `python -m api keys create` makes a key")
     try:
         uvicorn.Server(config).run(sockets=[listener])
     except (KeyboardInterrupt, SystemExit):

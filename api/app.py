@@ -6,24 +6,22 @@ from types import TracebackType
 from typing import Self
 
 from alembic.util import CommandError
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors
+from api.access import Rates
 from api.blobs import Blobs
 from api.db import Database
-from api.errors import StartError, TooLarge
+from api.errors import StartError
 from api.jobs import Jobs
-from api.routes import audits, pages, rules, verdicts
+from api.keys import Keys
+from api.middleware import FORM_BYTES, AddHeaders, LimitBody
+from api.routes import audits, pages, rules, session, verdicts
+from api.routes.dependencies import own_page, right_host
 from api.settings import Settings
 from api.store import Store
-from api.web import SAFE_HEADERS
 from auditor import __version__
-
-FORM_BYTES = 64 * 2**10
-"""What a form may add around the archive: boundaries, names, the other fields."""
 
 
 class Service:
@@ -42,8 +40,7 @@ class Service:
             if not settings.database:
                 self._lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
                 self._hold(self._lock)
-            embedded = f"sqlite:///{data / 'strict-prefix.sqlite'}"
-            self.database = Database(settings.database or embedded)
+            self.database = Database(settings.database or Database.embedded_url(data))
             self.database.migrate()
             self.store = Store(self.database, Blobs(data / "blobs"))
             self.jobs = Jobs(settings, self.store, child)
@@ -101,65 +98,16 @@ def create_app(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         form_limits={"max_files": 1, "max_fields": 8},
+        dependencies=[Depends(right_host), Depends(own_page)],
     )
     app.state.settings = service.settings
     app.state.store = service.store
     app.state.jobs = service.jobs
-    for noun in (pages, audits, verdicts, rules):
+    app.state.keys = Keys(service.database, service.settings)
+    app.state.rates = Rates()
+    for noun in (pages, session, audits, verdicts, rules):
         app.include_router(noun.router)
     errors.install(app)
     app.add_middleware(LimitBody, limit=service.settings.max_upload_bytes + FORM_BYTES)
-    app.add_middleware(AddSafeHeaders)
+    app.add_middleware(AddHeaders)
     return app
-
-
-class LimitBody:
-    """Refuses a large body before it is read, or as soon as it has become too large.
-
-    FastAPI's own `max_body_size` answers in plain text, whatever the error handlers say.
-    """
-
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        """Guard this application."""
-        self._app = app
-        self._limit = limit
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count what is received; the error is raised where the body is read, and handled there."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        stated = Headers(scope=scope).get("content-length", "")
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            if stated.isdecimal() and int(stated) > self._limit:
-                raise TooLarge(int(stated), self._limit - FORM_BYTES, exact=True)
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._limit:
-                raise TooLarge(received, self._limit - FORM_BYTES, exact=False)
-            return message
-
-        await self._app(scope, counted, send)
-
-
-class AddSafeHeaders:
-    """Sets the headers that keep a browser from doing more than showing a page."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        """Guard this application."""
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add to every response what it does not say itself."""
-
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SAFE_HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, guarded)

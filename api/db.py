@@ -13,6 +13,8 @@ BUSY_MILLISECONDS = 10_000
 MIGRATING = 7_245_001
 WATCHING = 7_245_002
 """Keys of PostgreSQL's advisory locks: one process at a time migrates, one looks for lost jobs."""
+TURNS = 7_245_003
+"""Space of advisory locks, one a name."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -32,6 +34,11 @@ class Database:
         # Rows stay readable after their transaction: routes and jobs pass them on.
         self._read = sessionmaker(self._engine, expire_on_commit=False)
         self._write = sessionmaker(self._writing, expire_on_commit=False)
+
+    @staticmethod
+    def embedded_url(folder: Path) -> str:
+        """The address of the SQLite file in a data folder."""
+        return f"sqlite:///{folder / 'strict-prefix.sqlite'}"
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -54,6 +61,12 @@ class Database:
         with self._engine.begin() as connection:
             query = text("SELECT pg_try_advisory_xact_lock(:key)")
             yield bool(connection.scalar(query, {"key": key}))
+
+    def take_turns(self, session: Session, what: str) -> None:
+        """Until the end of the transaction nobody else does this; SQLite has one writer anyway."""
+        if not self.embedded:
+            query = text("SELECT pg_advisory_xact_lock(:space, hashtext(:what))")
+            session.execute(query, {"space": TURNS, "what": what})
 
     def seconds(self, session: Session) -> float:
         """The database's clock, which all processes share."""

@@ -2,7 +2,7 @@
 
 import errno
 import logging
-import uuid
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -12,19 +12,25 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from api.web import SAFE_HEADERS, page, wants_page
+from api.store import OtherRequest, OverQuota
+from api.web import REQUEST_ID, SAFE_HEADERS, page, wants_page
 from auditor.errors import SubmissionError
 
 log = logging.getLogger(__name__)
 
 TITLES = {
     "bad-request": "The request cannot be understood",
+    "unauthorized": "A key is needed",
+    "forbidden": "This is not allowed",
     "not-found": "Not found",
     "method-not-allowed": "Not possible at this address",
     "too-large": "The upload is too large",
     "invalid": "The request lacks something",
     "submission": "The submission cannot be read",
     "ended": "It has ended already",
+    "too-many": "Too many requests",
+    "wrong-host": "Another service was asked for",
+    "other-request": "The Idempotency-Key belongs to another request",
     "internal": "The service could not do its work",
     "database": "The database cannot be reached",
     "disk": "The service's disk is full",
@@ -33,11 +39,15 @@ TITLES = {
 """Kind of a problem, which scripts may rely on as the last part of `type` -> its title."""
 KINDS = {
     400: "bad-request",
+    401: "unauthorized",
+    403: "forbidden",
     404: "not-found",
     405: "method-not-allowed",
     413: "too-large",
     409: "ended",
+    421: "wrong-host",
     422: "invalid",
+    429: "too-many",
     500: "internal",
 }
 
@@ -55,6 +65,19 @@ class TooLarge(HTTPException):
         super().__init__(413, f"the upload has {at_least}{size:,} bytes, the limit is {limit:,}")
 
 
+class Unauthorized(HTTPException):
+    """Nobody known has asked."""
+
+    def __init__(self, detail: str) -> None:
+        """Say what kind of key is wanted."""
+        super().__init__(401, detail, {"WWW-Authenticate": "Bearer"})
+
+
+def too_many(detail: str, wait_seconds: float) -> HTTPException:
+    """The 429 that says when to come back."""
+    return HTTPException(429, detail, {"Retry-After": str(max(1, math.ceil(wait_seconds)))})
+
+
 def not_found(noun: str, key: str) -> HTTPException:
     """The 404 of a noun and the key it was looked for by."""
     return HTTPException(404, f"no {noun} has the id {key[:64]!r}")
@@ -65,6 +88,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(SubmissionError, _submission)
+    app.add_exception_handler(OverQuota, _quota)
+    app.add_exception_handler(OtherRequest, _other)
     app.add_exception_handler(OperationalError, _database)
     app.add_exception_handler(OSError, _disk)
     app.add_exception_handler(Exception, _internal)
@@ -95,8 +120,19 @@ def _submission(request: Request, error: Exception) -> Response:
     return _answer(request, 422, str(error), kind="submission")
 
 
+def _quota(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OverQuota)
+    detail = f"{error.had:,} audits in 24 hours, the limit of this key is {error.limit:,}"
+    return _http(request, too_many(detail, error.wait_seconds))
+
+
+def _other(request: Request, error: Exception) -> Response:
+    detail = f"it was used for audit {error}, of another archive or with other options"
+    return _answer(request, 422, detail, kind="other-request")
+
+
 def _database(request: Request, error: Exception) -> Response:
-    log.error("%s %s: %s", request.method, request.url.path, str(error).splitlines()[0])
+    log.error("%s: %s", _named(request), str(error).splitlines()[0])
     detail = "nothing was changed by this request; try again in a moment"
     return _answer(request, 503, detail, kind="database", headers={"Retry-After": "5"})
 
@@ -105,16 +141,21 @@ def _disk(request: Request, error: Exception) -> Response:
     assert isinstance(error, OSError)
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return _internal(request, error)
-    log.error("%s %s: %r", request.method, request.url.path, error)
+    log.error("%s: %r", _named(request), error)
     return _answer(request, 507, "nothing of this request was kept", kind="disk")
 
 
 def _internal(request: Request, error: Exception) -> Response:
     """The cause is for the log alone: it may name what is not the visitor's business."""
-    log.error("%s %s: %r", request.method, request.url.path, error)
+    log.error("%s: %r", _named(request), error)
     return _answer(
         request, 500, "nothing is wrong with the request; the log of the service has the reason"
     )
+
+
+def _named(request: Request) -> str:
+    """A request as the log names it; the query may hold what is not for a log."""
+    return f"{request.state.request_id} {request.method} {request.url.path}"
 
 
 def _answer(
@@ -127,16 +168,18 @@ def _answer(
     **more: Any,
 ) -> Response:
     kind = kind or KINDS.get(status, "http")
+    request_id = request.state.request_id
     problem = {
         "type": f"urn:strict-prefix:problem:{kind}",
         "title": TITLES[kind],
         "status": status,
         "detail": detail,
-        "request_id": uuid.uuid4().hex,
+        "request_id": request_id,
         **more,
     }
     # Set here too: the handler of a 500 stands outside of the middleware that sets them.
-    headers = {**SAFE_HEADERS, "Vary": "Accept", **(headers or {})}
+    known = {REQUEST_ID: request_id, "Vary": "Accept"}
+    headers = {**SAFE_HEADERS, **known, **(headers or {})}
     if wants_page(request):
-        return page("problem.html.j2", status=status, headers=headers, problem=problem)
+        return page(request, "problem.html.j2", status=status, headers=headers, problem=problem)
     return JSONResponse(problem, status, headers, media_type="application/problem+json")

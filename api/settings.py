@@ -28,6 +28,25 @@ class Settings(BaseSettings):
     port: int = Field(
         default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
     )
+    hosts: str = Field(
+        default="",
+        description="Names that the service is reached by through a proxy, with commas between.",
+    )
+    public_reads: bool = Field(
+        default=False,
+        description="Let everybody read; what changes something needs a key.",
+    )
+    requests_per_minute: int = Field(
+        default=600, gt=0, description="Requests a minute of one key, unless the key says its own."
+    )
+    audits_per_day: int = Field(
+        default=1000,
+        gt=0,
+        description="Audits in 24 hours of one key, likewise.",
+    )
+    session_seconds: int = Field(
+        default=12 * 3600, gt=0, description="How long a browser stays signed in."
+    )
     data: Path = Field(default_factory=_home, description="Folder of the databases and archives.")
     database: str = Field(
         default="",
@@ -80,3 +99,8 @@ class Settings(BaseSettings):
         ge=1,
         description="How long a stop waits for requests, and then for running audits.",
     )
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The names in `hosts`."""
+        return tuple(name.strip().lower() for name in self.hosts.split(",") if name.strip())

@@ -1,19 +1,59 @@
 """What is kept: archives by their digest, audits with their progress, verdicts for good."""
 
+import hashlib
 import json
 import uuid
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
+from api.access import LOCAL
 from api.blobs import Blobs
 from api.db import Database
+from api.keys import note
 from api.tables import UNENDED, AuditRow, State, SubmissionRow, VerdictRow, WorkerRow
+from auditor.audit import ENGINE
 from auditor.rulesets import DEFAULT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What somebody wants audited, and how."""
+
+    name: str
+    digest: str
+    run: bool
+    ruleset: str = DEFAULT.name
+    actor: str = LOCAL.id
+    audits_per_day: int | None = None
+    key: str | None = None
+    """Idempotency-Key."""
+    again: bool = False
+    """Audit even if there is a verdict already."""
+    request_id: str | None = None
+
+    @property
+    def full_key(self) -> str | None:
+        """The key together with whose it is: two people may think of the same one."""
+        return None if self.key is None else f"{self.actor}/{self.key}"
+
+
+class OtherRequest(Exception):  # noqa: N818 - an answer, not a fault
+    """The Idempotency-Key was used for something else; the argument is that audit's id."""
+
+
+class OverQuota(Exception):  # noqa: N818 - an answer, not a fault
+    """The day's audits are used up: had, limit, seconds until one more may be asked for."""
+
+    def __init__(self, had: int, limit: int, wait_seconds: float) -> None:
+        """Keep the numbers for the answer."""
+        super().__init__(had, limit, wait_seconds)
+        self.had, self.limit, self.wait_seconds = had, limit, wait_seconds
 
 
 class Store:
@@ -24,48 +64,38 @@ class Store:
         self.database = database
         self.blobs = blobs
 
-    def accept(
-        self,
-        archive: bytes,
-        *,
-        name: str,
-        digest: str,
-        run: bool,
-        ruleset: str = DEFAULT.name,
-        key: str | None = None,
-    ) -> str:
-        """Keep an archive and an audit of it that waits; the answer is the audit's id.
+    def accept(self, archive: bytes, asked: Asked) -> tuple[str, bool]:
+        """Keep an archive and an audit of it that waits: the audit's id, and whether it is new.
 
-        An Idempotency-Key that was used before gives the audit that it was used for.
+        It is not when the Idempotency-Key was used before, nor when there is a verdict on the same
+        bytes by the same ruleset and engine and no other one was asked for.
         """
-        sha256 = self.blobs.put(archive)
-        audit_id = uuid.uuid4().hex
+        sha256 = hashlib.sha256(archive).hexdigest()
+        with self.database.read() as session:
+            if not asked.again and (known := _answered(session, sha256, asked)):
+                return known, False
+            # Before the bytes are kept: what is refused must not fill the disk.
+            _within_quota(session, asked)
+        self.blobs.put(archive)
         try:
             with self.database.write() as session:
-                self._keep(session, sha256, digest, len(archive))
-                session.add(
-                    AuditRow(
-                        id=audit_id,
-                        submission_sha256=sha256,
-                        name=name,
-                        run=run,
-                        ruleset=ruleset,
-                        key=key,
-                        state=State.QUEUED,
-                        done=0.0,
-                        doing="waiting",
-                        attempts=0,
-                        jobs=1,
-                        created=_now(),
-                    )
-                )
+                self.database.take_turns(session, asked.actor)
+                _within_quota(session, asked)
+                self._keep(session, sha256, asked.digest, len(archive))
+                audit_id = _add(session, sha256, asked)
         except IntegrityError:
-            # Two requests with one key, at the same time: the first has made the audit.
-            earlier = self.by_key(key)
+            # The key was used before, perhaps by a request at the same time.
+            earlier = self.by_key(asked.full_key)
             if earlier is None:
                 raise
-            return earlier.id
-        return audit_id
+            if (earlier.submission_sha256, earlier.run, earlier.ruleset) != (
+                sha256,
+                asked.run,
+                asked.ruleset,
+            ):
+                raise OtherRequest(earlier.id) from None
+            return earlier.id, False
+        return audit_id, True
 
     def _keep(self, session: Session, sha256: str, digest: str, size: int) -> None:
         """A row for an archive, unless another request has made it."""
@@ -74,12 +104,11 @@ class Store:
         session.execute(insert(SubmissionRow).values(values).on_conflict_do_nothing())
 
     def by_key(self, key: str | None) -> AuditRow | None:
-        """The audit that an Idempotency-Key was used for."""
+        """The audit that an Idempotency-Key of somebody was used for."""
         if key is None:
             return None
         with self.database.read() as session:
-            query = select(AuditRow).where(AuditRow.key == key)
-            return session.scalar(query.options(joinedload(AuditRow.submission)))
+            return session.scalar(select(AuditRow).where(AuditRow.key == key))
 
     def start(self, audit_id: str, attempts: int, worker: str = "") -> AuditRow | None:
         """Begin, or begin again after a crash; None when nothing is left to do."""
@@ -126,6 +155,7 @@ class Store:
                         outcome=document["outcome"],
                         ruleset=document["ruleset"],
                         engine=document["engine"],
+                        trouble=document["trouble"] is not None,
                         # As the command writes it, so that the two can be compared as text.
                         document=json.dumps(document, indent=1, ensure_ascii=False) + "\n",
                         created=_now(),
@@ -145,10 +175,13 @@ class Store:
                 problem_message=message,
             )
 
-    def cancel(self, audit_id: str) -> bool:
+    def cancel(self, audit_id: str, actor: str, request_id: str | None = None) -> bool:
         """End an audit because somebody asked for it; False when it had ended."""
         with self.database.write() as session:
-            return _end(session, audit_id, state=State.CANCELLED, doing="cancelled")
+            ended = _end(session, audit_id, state=State.CANCELLED, doing="cancelled")
+            if ended:
+                note(session, actor, "audit cancelled", audit_id, request_id=request_id)
+        return ended
 
     def unfinished(self) -> dict[str, int]:
         """Audits that wait or run, oldest first, each with the number of its job."""
@@ -189,6 +222,55 @@ class Store:
         with self.database.write() as session:
             gone = delete(WorkerRow)
             session.execute(gone.where(WorkerRow.id.in_(workers)) if workers else gone)
+
+
+def _answered(session: Session, sha256: str, asked: Asked) -> str | None:
+    """The newest audit that has answered the same question; one with trouble has not."""
+    query = (
+        select(AuditRow.id)
+        .join(VerdictRow, VerdictRow.audit_id == AuditRow.id)
+        .where(AuditRow.submission_sha256 == sha256, AuditRow.name == asked.name)
+        .where(AuditRow.run == asked.run, AuditRow.ruleset == asked.ruleset)
+        .where(VerdictRow.engine == ENGINE, VerdictRow.trouble.is_(False))
+        .order_by(VerdictRow.created.desc())
+    )
+    return session.scalar(query.limit(1))
+
+
+def _within_quota(session: Session, asked: Asked) -> None:
+    """Raise OverQuota when who asks has had their audits of the last 24 hours."""
+    if asked.audits_per_day is None:
+        return
+    since = _now() - timedelta(days=1)
+    mine = select(AuditRow.created).where(AuditRow.actor == asked.actor, AuditRow.created > since)
+    had = session.scalar(select(func.count()).select_from(mine.subquery())) or 0
+    if had >= asked.audits_per_day:
+        oldest = session.scalar(mine.order_by(AuditRow.created).limit(1)) or since
+        raise OverQuota(had, asked.audits_per_day, (oldest - since).total_seconds())
+
+
+def _add(session: Session, sha256: str, asked: Asked) -> str:
+    """A new audit that waits."""
+    audit_id = uuid.uuid4().hex
+    session.add(
+        AuditRow(
+            id=audit_id,
+            submission_sha256=sha256,
+            name=asked.name,
+            run=asked.run,
+            ruleset=asked.ruleset,
+            actor=asked.actor,
+            key=asked.full_key,
+            state=State.QUEUED,
+            done=0.0,
+            doing="waiting",
+            attempts=0,
+            jobs=1,
+            created=_now(),
+        )
+    )
+    note(session, asked.actor, "audit asked for", audit_id, asked.name, asked.request_id)
+    return audit_id
 
 
 def _fence(attempt: int | None) -> tuple[ColumnElement[bool], ...]:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, DateTime, Dialect, ForeignKey, Text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Dialect, ForeignKey, Integer, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
@@ -72,8 +72,10 @@ class AuditRow(Base):
     """File name as handed in; here because the same bytes may come under two names."""
     run: Mapped[bool]
     ruleset: Mapped[str]
+    actor: Mapped[str] = mapped_column(index=True)
+    """Who handed it in: the id of an API key, or `local`."""
     key: Mapped[str | None] = mapped_column(unique=True)
-    """The client's Idempotency-Key: who sends it again is shown this audit."""
+    """Actor and Idempotency-Key: who sends it again is shown this audit."""
     state: Mapped[str] = mapped_column(index=True)
     done: Mapped[float]
     doing: Mapped[str]
@@ -115,8 +117,55 @@ class VerdictRow(Base):
     outcome: Mapped[str]
     ruleset: Mapped[str]
     engine: Mapped[str]
+    trouble: Mapped[bool]
+    """Whether the execution gave no evidence; another try may."""
     document: Mapped[str]
     """The verdict v1 JSON as it is served, byte for byte."""
     created: Mapped[datetime] = mapped_column(index=True)
 
     audit: Mapped[AuditRow] = relationship(back_populates="verdict")
+
+
+Counter = BigInteger().with_variant(Integer, "sqlite")
+"""A number that the database gives out; SQLite does so for its own integers alone."""
+
+
+class KeyRow(Base):
+    """An API key; the key itself is kept nowhere."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    sha256: Mapped[str]
+    scopes: Mapped[str]
+    """With spaces between."""
+    requests_per_minute: Mapped[int | None]
+    audits_per_day: Mapped[int | None]
+    created: Mapped[datetime]
+    revoked: Mapped[datetime | None]
+
+
+class SessionRow(Base):
+    """A browser that showed a key; the cookie itself is kept nowhere."""
+
+    __tablename__ = "sessions"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
+    expires: Mapped[datetime]
+
+
+class ActionRow(Base):
+    """Who did what, for good: triggers refuse to change or delete a row."""
+
+    __tablename__ = "actions"
+
+    id: Mapped[int] = mapped_column(Counter, primary_key=True)
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    verb: Mapped[str]
+    subject: Mapped[str] = mapped_column(index=True)
+    """Id of what it was done to."""
+    detail: Mapped[str]
+    request_id: Mapped[str | None]

@@ -41,6 +41,9 @@ RUN_KINDS = (
 )
 
 
+ENGINE = f"strict-prefix {__version__}"
+"""What judged, as a verdict names it."""
+
 EXPERIMENTS = ("suffix", "swap", "transplant")
 """What a run makes after the one on noise, in this order."""
 
@@ -107,7 +110,7 @@ def audit(submission: Submission, plan: Plan | None = None, progress: Progress =
     rules = [rule for rule in RULES if rule.id in plan.ruleset.rules]
     return Verdict(
         ruleset=plan.ruleset.name,
-        engine=f"strict-prefix {__version__}",
+        engine=ENGINE,
         submission=_about(submission, evidence),
         results=judge(rules, evidence, plan.ruleset),
         evidence=evidence.to_json(),

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import (
     APIRouter,
-    Depends,
     File,
     Form,
     Header,
@@ -19,23 +18,26 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from api.access import Scope
 from api.errors import TooLarge
 from api.routes.dependencies import (
     AuditDep,
     JobsDep,
+    ReaderDep,
+    RequestIdDep,
     SessionDep,
     SettingsDep,
     StoreDep,
-    same_origin,
+    SubmitterDep,
 )
 from api.schemas import AuditStatus
-from api.store import Store
+from api.store import Asked, Store
 from api.tables import AuditRow, State
 from api.web import page, wants_page
 from auditor.rulesets import DEFAULT, RULESETS
 from auditor.submission import Submission
 
-router = APIRouter(prefix="/v1/audits", tags=["audits"], dependencies=[Depends(same_origin)])
+router = APIRouter(prefix="/v1/audits", tags=["audits"])
 
 MAX_NAME = 200
 """Characters of a file name that are kept, counted from its end where the type stands."""
@@ -47,19 +49,24 @@ _one_at_a_time = threading.Lock()
 @router.post("", status_code=202, response_model=AuditStatus)
 def create_audit(
     request: Request,
+    actor: SubmitterDep,
     settings: SettingsDep,
     store: StoreDep,
     jobs: JobsDep,
+    request_id: RequestIdDep,
     archive: Annotated[
         UploadFile, File(description="A record folder as .zip, .tar, .tar.gz or .tar.zst.")
     ],
     run: Annotated[bool, Form(description="Execute its script in the sandbox, on noise.")] = True,
     ruleset: Annotated[str, Form(description="Dated set of rules to judge by.")] = DEFAULT.name,
+    again: Annotated[bool, Form(description="Audit even if there is a verdict already.")] = False,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> Response:
-    """Take an archive and queue its audit; the same bytes again are a new audit of one archive.
+    """Take an archive and queue its audit.
 
-    A request that is sent again under its Idempotency-Key is answered with the first one's audit.
+    The same archive under the same ruleset and engine is answered with the verdict there is, by
+    status 200, unless `again` asks for another one; a request that is sent again under its
+    Idempotency-Key with the first one's audit.
     """
     if ruleset not in RULESETS:
         raise HTTPException(
@@ -72,9 +79,20 @@ def create_audit(
             raise TooLarge(size, settings.max_upload_bytes, exact=archive.size is not None)
         name = PurePosixPath((archive.filename or "").replace("\\", "/")).name[-MAX_NAME:]
         digest = Submission.from_archive(data, name).sha256
-        audit_id = store.accept(
-            data, name=name, digest=digest, run=run, ruleset=ruleset, key=idempotency_key
+        asked = Asked(
+            name=name,
+            digest=digest,
+            run=run,
+            ruleset=ruleset,
+            actor=actor.id,
+            audits_per_day=actor.audits_per_day,
+            key=idempotency_key,
+            again=again,
+            request_id=request_id,
         )
+        audit_id, new = store.accept(data, asked)
+    if not new:
+        return _show_new(request, store, audit_id, status_code=200)
     try:
         jobs.put(audit_id)
     except Exception:
@@ -85,9 +103,18 @@ def create_audit(
 
 
 @router.post("/{audit_id}/cancel", response_model=AuditStatus)
-def cancel_audit(request: Request, row: AuditDep, store: StoreDep, jobs: JobsDep) -> Response:
+def cancel_audit(
+    request: Request,
+    actor: SubmitterDep,
+    row: AuditDep,
+    store: StoreDep,
+    jobs: JobsDep,
+    request_id: RequestIdDep,
+) -> Response:
     """End an audit that waits or runs; what runs of it in the sandbox is ended too."""
-    if not store.cancel(row.id):
+    if row.actor != actor.id and not actor.may(Scope.REVIEW):
+        raise HTTPException(403, "an audit that somebody else asked for needs the scope review")
+    if not store.cancel(row.id, actor.id, request_id):
         raise HTTPException(409, f"audit {row.id} has ended: {row.state}")
     jobs.stop_unwanted()
     return _show_new(request, store, row.id, status_code=200)
@@ -104,13 +131,13 @@ def _show_new(request: Request, store: Store, audit_id: str, status_code: int = 
 
 
 @router.get("/{audit_id}", response_model=AuditStatus)
-def read_audit(request: Request, row: AuditDep, session: SessionDep) -> Response:
+def read_audit(request: Request, actor: ReaderDep, row: AuditDep, session: SessionDep) -> Response:
     """Where an audit is, and where its verdict is once it is finished."""
     status = _status(row, session)
     headers = {"Cache-Control": "no-store", "Vary": "Accept"}
     if not wants_page(request):
         return JSONResponse(status.model_dump(mode="json"), headers=headers)
-    return page("audit.html.j2", headers=headers, audit=status)
+    return page(request, "audit.html.j2", headers=headers, audit=status)
 
 
 def _status(row: AuditRow, session: Session) -> AuditStatus:

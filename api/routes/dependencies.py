@@ -1,13 +1,27 @@
-"""What routes ask for, named once."""
+"""What routes ask for, named once: who asks, and what about."""
 
-from collections.abc import Iterator
+import hmac
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 from sqlalchemy.orm import Session
 
-from api.errors import not_found
+from api.access import (
+    LOCAL,
+    NOBODY,
+    SESSION_COOKIE,
+    Actor,
+    Rates,
+    Scope,
+    form_token,
+    host_name,
+    is_open,
+    known_hosts,
+)
+from api.errors import Unauthorized, not_found, too_many
 from api.jobs import Jobs
+from api.keys import Keys
 from api.settings import Settings
 from api.store import Store
 from api.tables import AuditRow, VerdictRow
@@ -28,9 +42,119 @@ def _jobs(request: Request) -> Jobs:
     return jobs
 
 
+def _keys(request: Request) -> Keys:
+    keys: Keys = request.app.state.keys
+    return keys
+
+
 SettingsDep = Annotated[Settings, Depends(_settings)]
 StoreDep = Annotated[Store, Depends(_store)]
 JobsDep = Annotated[Jobs, Depends(_jobs)]
+KeysDep = Annotated[Keys, Depends(_keys)]
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+def right_host(request: Request, settings: SettingsDep) -> None:
+    """Refuse what is addressed to a name that is not ours."""
+    hosts = known_hosts(settings)
+    name = host_name(request.headers.get("host", ""))
+    if hosts is not None and name not in hosts:
+        raise HTTPException(
+            421, f"no service of the name {name[:100]!r} is here; STRICT_PREFIX_HOSTS adds names"
+        )
+
+
+def identified(request: Request, settings: SettingsDep, keys: KeysDep) -> Actor:
+    """Who asks, by their key or their session; a wrong key is refused, not ignored."""
+    actor = _identified(request, settings, keys)
+    request.state.actor = actor
+    rates: Rates = request.app.state.rates
+    if actor is not LOCAL:
+        address = request.client.host if request.client else ""
+        who = (actor.id,) if actor is not NOBODY else (actor.id, address)
+        wait = rates.wait(who, actor.requests_per_minute or settings.requests_per_minute)
+        if wait:
+            raise too_many("too many requests in a minute", wait)
+    return actor
+
+
+def _identified(request: Request, settings: Settings, keys: Keys) -> Actor:
+    shown = request.headers.get("authorization")
+    if shown is not None:
+        kind, _, text = shown.partition(" ")
+        holder = keys.holder(text.strip()) if kind.lower() == "bearer" else None
+        if holder is None:
+            raise Unauthorized("this key is not known, or was revoked")
+        return holder
+    cookie = request.cookies.get(SESSION_COOKIE)
+    if cookie is not None and (visitor := keys.visitor(cookie)):
+        return visitor
+    return LOCAL if is_open(settings) else NOBODY
+
+
+IdentifiedDep = Annotated[Actor, Depends(identified)]
+
+
+async def _sent_token(request: Request) -> str:
+    """The token that a form brought along."""
+    if request.method in SAFE_METHODS:
+        return ""
+    value = (await request.form(max_files=1, max_fields=8)).get("form_token")
+    return value if isinstance(value, str) else ""
+
+
+def own_page(request: Request, sent: Annotated[str, Depends(_sent_token)]) -> None:
+    """Refuse a form that another site's page sends with this browser.
+
+    A browser says where a form comes from, and sends cookies along; what brings neither, or a key,
+    is a program, which no other site can make send anything.
+    """
+    from_browser = {"origin", "cookie", "sec-fetch-site"}.intersection(request.headers.keys())
+    if (
+        request.method in SAFE_METHODS
+        or not from_browser
+        or request.headers.get("authorization") is not None
+    ):
+        return
+    origin = request.headers.get("origin")
+    if origin is not None and origin.split("://")[-1] != request.headers.get("host"):
+        raise HTTPException(403, f"a page of {origin[:100]!r} may not ask for this")
+    cookie = request.cookies.get(SESSION_COOKIE)
+    if cookie is None or not hmac.compare_digest(form_token(cookie), sent):
+        raise HTTPException(403, "the form is not of a page of this service; load the page again")
+
+
+def reader(actor: IdentifiedDep, settings: SettingsDep) -> Actor:
+    """Who may read: anybody with a key, or everybody where verdicts are public."""
+    if actor is NOBODY and not settings.public_reads:
+        raise Unauthorized("reading needs a key: send it as `Authorization: Bearer KEY`")
+    return actor
+
+
+def _with(scope: Scope) -> Callable[[Actor], Actor]:
+    def allowed(actor: IdentifiedDep) -> Actor:
+        if actor is NOBODY:
+            raise Unauthorized(f"this needs a key with the scope {scope}")
+        if not actor.may(scope):
+            raise HTTPException(403, f"this needs a key with the scope {scope}")
+        return actor
+
+    return allowed
+
+
+ReaderDep = Annotated[Actor, Depends(reader)]
+SubmitterDep = Annotated[Actor, Depends(_with(Scope.SUBMIT))]
+ReviewerDep = Annotated[Actor, Depends(_with(Scope.REVIEW))]
+AdminDep = Annotated[Actor, Depends(_with(Scope.ADMIN))]
+
+
+def request_id(request: Request) -> str:
+    """The id that the answer and the log have of this request."""
+    made: str = request.state.request_id
+    return made
+
+
+RequestIdDep = Annotated[str, Depends(request_id)]
 
 
 def _session(store: StoreDep) -> Iterator[Session]:
@@ -58,10 +182,3 @@ def _verdict(verdict_id: str, session: SessionDep) -> VerdictRow:
 
 AuditDep = Annotated[AuditRow, Depends(_audit)]
 VerdictDep = Annotated[VerdictRow, Depends(_verdict)]
-
-
-def same_origin(request: Request) -> None:
-    """Refuse a form that another site's page sends with this browser; scripts send no Origin."""
-    origin = request.headers.get("origin")
-    if origin is not None and origin.split("://")[-1] != request.headers.get("host"):
-        raise HTTPException(403, f"a page of {origin[:100]!r} may not ask for this")

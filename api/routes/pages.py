@@ -1,10 +1,12 @@
 """The front page, and the sign of life."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 from sqlalchemy import select, text
 from sqlalchemy.orm import joinedload
 
-from api.routes.dependencies import SessionDep, SettingsDep
+from api.access import NOBODY
+from api.routes.dependencies import IdentifiedDep, SessionDep, SettingsDep
 from api.tables import AuditRow, State, VerdictRow
 from api.web import page
 from auditor import __version__
@@ -16,8 +18,12 @@ LATEST = 20
 
 
 @router.get("/", include_in_schema=False)
-def read_home(session: SessionDep, settings: SettingsDep) -> Response:
+def read_home(
+    request: Request, actor: IdentifiedDep, session: SessionDep, settings: SettingsDep
+) -> Response:
     """The upload form and the latest verdicts."""
+    if actor is NOBODY and not settings.public_reads:
+        return RedirectResponse("/sign-in", 303)
     query = select(VerdictRow).options(joinedload(VerdictRow.audit))
     verdicts = session.scalars(query.order_by(VerdictRow.created.desc()).limit(LATEST)).all()
     working = session.scalars(
@@ -27,6 +33,7 @@ def read_home(session: SessionDep, settings: SettingsDep) -> Response:
         .limit(LATEST)
     ).all()
     return page(
+        request,
         "home.html.j2",
         headers={"Cache-Control": "no-store"},
         verdicts=verdicts,

@@ -3,12 +3,13 @@
 import textwrap
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
+from api.routes.dependencies import reader
 from auditor.rules import RULES
 from auditor.rulesets import DEFAULT, RULESETS
 
-router = APIRouter(prefix="/v1", tags=["rules"])
+router = APIRouter(prefix="/v1", tags=["rules"], dependencies=[Depends(reader)])
 
 
 @router.get("/rules")

@@ -3,15 +3,15 @@
 import json
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 
-from api.routes.dependencies import VerdictDep
+from api.routes.dependencies import VerdictDep, reader
 from api.web import wants_page
 from auditor import __version__
 from auditor.report.html import render_html
 
-router = APIRouter(prefix="/v1/verdicts", tags=["verdicts"])
+router = APIRouter(prefix="/v1/verdicts", tags=["verdicts"], dependencies=[Depends(reader)])
 
 
 @router.get("/{verdict_id}", response_model=dict[str, Any])

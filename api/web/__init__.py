@@ -1,30 +1,60 @@
 """Pages for people: one look, no scripts, nothing loaded from elsewhere."""
 
+import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from api.access import NOBODY, SESSION_COOKIE, form_token
 from auditor.report.words import NAMES, clean
 
+REQUEST_ID = "X-Request-ID"
 SAFE_HEADERS = {
     # Text of submissions is shown on these pages: even if some got past the escaping, it could
     # run nothing, load nothing and send nothing away.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "X-Frame-Options": "DENY",
 }
 
 
 def page(
-    template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **values: Any,
 ) -> HTMLResponse:
-    """A template of this folder as a response."""
-    return HTMLResponse(_ENVIRONMENT.get_template(template).render(values), status, headers)
+    """A template of this folder as a response; its forms carry the token of this browser."""
+    cookie = request.cookies.get(SESSION_COOKIE)
+    known = cookie or secrets.token_urlsafe(32)
+    text = _ENVIRONMENT.get_template(template).render(
+        values,
+        form_token=form_token(known),
+        actor=getattr(request.state, "actor", NOBODY),
+    )
+    answer = HTMLResponse(text, status, headers)
+    if cookie is None:
+        keep_cookie(request, answer, known)
+    return answer
+
+
+def keep_cookie(request: Request, answer: Response, value: str, seconds: int | None = None) -> None:
+    """Let the browser send this with every request of our own pages, and show it to no script."""
+    secure = request.url.scheme == "https"
+    answer.set_cookie(
+        SESSION_COOKIE, value, seconds, httponly=True, samesite="strict", secure=secure
+    )
 
 
 def wants_page(request: Request) -> bool:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -10,12 +11,23 @@ from httpx2 import Response
 
 from api.app import Service, create_app
 from api.settings import Settings
+from api.store import Asked, Store
 from tests.api.archives import as_zip
 from tests.api.postgres import Cluster, binaries, cluster
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 PATIENCE_SECONDS = 40.0
 T = TypeVar("T")
+
+
+ALWAYS_ON_BOTH = ("test_db.py",)
+"""Files whose SQL differs run on PostgreSQL every time, as test_kills.py does; the rest when slow."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "[postgresql" in item.name and item.path.name not in ALWAYS_ON_BOTH:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -61,13 +73,45 @@ def service(
 
 @pytest.fixture(scope="module")
 def client(service: Service) -> Iterator[TestClient]:
-    with TestClient(create_app(service), raise_server_exceptions=False) as connected:
+    with connect(service) as connected:
         yield connected
 
 
-def upload(client: TestClient, data: bytes | None = None, name: str = "record.zip") -> Response:
+def connect(service: Service) -> TestClient:
+    """A client without cookies, as a script is; the address is one that an open service takes."""
+    made = browser(service)
+    made.event_hooks = {"response": [lambda _: made.cookies.clear()]}
+    return made
+
+
+def browser(service: Service) -> TestClient:
+    """A client that keeps its cookies."""
+    return TestClient(create_app(service), "http://127.0.0.1", raise_server_exceptions=False)
+
+
+def form_token(client: TestClient, where: str = "/") -> dict[str, str]:
+    """The hidden field of the forms on a page."""
+    found = re.search(r'name="form_token" value="(\w+)"', client.get(where, headers=BROWSER).text)
+    assert found
+    return {"form_token": found[1]}
+
+
+def upload(
+    client: TestClient,
+    data: bytes | None = None,
+    name: str = "record.zip",
+    headers: dict[str, str] | None = None,
+) -> Response:
     files = {"archive": (name, as_zip() if data is None else data)}
-    return client.post("/v1/audits", files=files, data={"run": "false"})
+    fields = {"run": "false", "again": "true"}
+    return client.post("/v1/audits", files=files, data=fields, headers=headers)
+
+
+def accept(store: Store, name: str = "x.zip") -> str:
+    """An audit that waits and that nobody has queued."""
+    audit_id, new = store.accept(as_zip(), Asked(name=name, digest="d", run=False, again=True))
+    assert new
+    return audit_id
 
 
 def ended(client: TestClient, where: str) -> dict[str, Any]:

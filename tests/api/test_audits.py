@@ -15,7 +15,16 @@ from auditor.audit import Plan, audit
 from auditor.report.json_v1 import verdict_to_json
 from auditor.submission import Submission
 from tests.api.archives import PACKED, RECORD, as_zip
-from tests.api.conftest import BROWSER, ended, upload, verdict_of, wait_for
+from tests.api.conftest import (
+    BROWSER,
+    accept,
+    browser,
+    ended,
+    form_token,
+    upload,
+    verdict_of,
+    wait_for,
+)
 
 
 def test_an_upload_is_taken_and_ends_with_the_verdict_of_the_command(
@@ -61,7 +70,7 @@ def test_the_same_archive_again_is_a_new_audit_of_one_blob(
 
 def test_a_waiting_audit_says_how_many_are_ahead(service: Service, client: TestClient) -> None:
     def waiting() -> str:
-        return service.store.accept(as_zip(), name="x.zip", digest="d", run=False)
+        return accept(service.store)
 
     ids = [waiting() for _ in range(3)]
     assert [client.get(f"/v1/audits/{each}").json()["ahead"] for each in ids] == [0, 1, 2]
@@ -87,7 +96,8 @@ def test_a_run_that_gave_nothing_is_still_a_finished_audit(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ODD", "no score")
-    answer = client.post("/v1/audits", files={"archive": ("record.zip", as_zip())})
+    files = {"archive": ("record.zip", as_zip())}
+    answer = client.post("/v1/audits", files=files, data={"again": "true"})
     assert answer.json()["run"] is True
     document = verdict_of(client, answer.headers["location"])
     assert document["trouble"] == "the script did not end within 300 s"
@@ -168,7 +178,8 @@ def row(service: Service, status: dict[str, Any]) -> AuditRow:
 def test_an_audit_is_judged_by_the_ruleset_that_was_asked_for(client: TestClient) -> None:
     def hand_in(ruleset: str) -> Response:
         files = {"archive": ("record.zip", as_zip())}
-        return client.post("/v1/audits", files=files, data={"run": "false", "ruleset": ruleset})
+        fields = {"run": "false", "again": "true", "ruleset": ruleset}
+        return client.post("/v1/audits", files=files, data=fields)
 
     names = [each["name"] for each in client.get("/v1/rulesets").json()]
     assert len(names) > 1
@@ -187,24 +198,44 @@ def test_rules_come_with_their_documentation(client: TestClient) -> None:
 
 
 def test_a_request_that_is_sent_again_is_one_audit(client: TestClient) -> None:
-    def hand_in(_: int) -> str:
-        files = {"archive": ("record.zip", as_zip())}
-        headers = {"idempotency-key": "once"}
-        answer = client.post("/v1/audits", files=files, data={"run": "false"}, headers=headers)
-        assert answer.status_code == 202
-        return str(answer.headers["location"])
+    def hand_in(_: int) -> Response:
+        return upload(client, headers={"idempotency-key": "once"})
 
     with ThreadPoolExecutor(8) as pool:
-        assert len(set(pool.map(hand_in, range(16)))) == 1
+        answers = list(pool.map(hand_in, range(16)))
+    assert len({answer.headers["location"] for answer in answers}) == 1
+    assert sorted(answer.status_code for answer in answers) == [200] * 15 + [202]
+    other = upload(client, as_zip(RECORD | {"more": b""}), headers={"idempotency-key": "once"})
+    assert other.status_code == 422
+    assert other.json()["type"] == "urn:strict-prefix:problem:other-request"
+    assert answers[0].json()["id"] in other.json()["detail"]
 
 
-def test_a_page_of_another_site_can_ask_for_nothing(client: TestClient) -> None:
-    files = {"archive": ("record.zip", as_zip())}
-    headers = {"origin": "https://elsewhere.example"}
-    assert client.post("/v1/audits", files=files, headers=headers).status_code == 403
-    headers = {"origin": "http://testserver"}
-    data = {"run": "false"}
-    assert client.post("/v1/audits", files=files, data=data, headers=headers).status_code == 202
+def test_the_same_question_gets_the_verdict_there_is(client: TestClient) -> None:
+    def ask(name: str = "same.zip", **fields: str) -> Response:
+        archive = as_zip(RECORD | {"note.txt": b"asked twice"})
+        fields = {"run": "false", **fields}
+        return client.post("/v1/audits", files={"archive": (name, archive)}, data=fields)
+
+    first = ask()
+    assert first.status_code == 202
+    ended(client, first.headers["location"])
+    second = ask()
+    assert (second.status_code, second.json()["state"]) == (200, "finished")
+    assert second.headers["location"] == first.headers["location"]
+    for other in (ask(again="true"), ask("other.zip"), ask(ruleset="2026-03-27")):
+        assert other.status_code == 202
+        assert other.headers["location"] != first.headers["location"]
+        ended(client, other.headers["location"])
+
+
+def test_a_verdict_without_its_run_is_not_the_last_word(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ODD", "no score")
+    files = {"archive": ("trouble.zip", as_zip())}
+    ended(client, client.post("/v1/audits", files=files).headers["location"])
+    assert client.post("/v1/audits", files=files).status_code == 202
 
 
 def test_an_archive_that_changed_on_disk_is_not_judged(
@@ -219,11 +250,13 @@ def test_an_archive_that_changed_on_disk_is_not_judged(
     assert sha256 in status["problem"]["message"]
 
 
-def test_a_browser_is_led_from_the_form_to_the_verdict(client: TestClient) -> None:
+def test_a_browser_is_led_from_the_form_to_the_verdict(service: Service) -> None:
+    client = browser(service)
     assert 'enctype="multipart/form-data"' in client.get("/").text
     files = {"archive": ("<b>&.zip", as_zip())}
+    fields = {"run": "false", **form_token(client)}
     answer = client.post(
-        "/v1/audits", files=files, data={"run": "false"}, headers=BROWSER, follow_redirects=False
+        "/v1/audits", files=files, data=fields, headers=BROWSER, follow_redirects=False
     )
     assert answer.status_code == 303
     where = answer.headers["location"]
@@ -238,7 +271,7 @@ def test_a_browser_is_led_from_the_form_to_the_verdict(client: TestClient) -> No
 
 
 def test_an_unfinished_audit_renews_its_page(service: Service, client: TestClient) -> None:
-    waiting = service.store.accept(as_zip(), name="x.zip", digest="d", run=False)
+    waiting = accept(service.store)
     page = client.get(f"/v1/audits/{waiting}", headers=BROWSER).text
     assert '<meta http-equiv="refresh"' in page
     assert "x.zip" in client.get("/").text

@@ -16,7 +16,7 @@ from api.errors import StartError
 from api.settings import Settings
 from api.store import Store
 from api.tables import AuditRow, Base
-from tests.api.archives import as_zip
+from tests.api.conftest import accept
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_many_writers_and_readers_share_the_database(url: str, tmp_path: Path) -
     def work() -> None:
         try:
             for _ in range(10):
-                audit_id = store.accept(as_zip(), name="x.zip", digest="d", run=False)
+                audit_id = accept(store)
                 assert store.start(audit_id, 3)
                 store.progress(audit_id, "working", 0.5)
                 assert audit_id in store.unfinished()
@@ -66,11 +66,11 @@ def test_only_the_newest_attempt_may_say_a_verdict(url: str, tmp_path: Path) -> 
     database = Database(url)
     database.migrate()
     store = Store(database, Blobs(tmp_path / "blobs"))
-    audit_id = store.accept(as_zip(), name="x.zip", digest="d", run=False)
+    audit_id = accept(store)
     first, second = store.start(audit_id, 3, "lost"), store.start(audit_id, 3, "living")
     assert first
     assert second
-    document = dict.fromkeys(("digest", "outcome", "ruleset", "engine"), "x")
+    document = dict.fromkeys(("digest", "outcome", "ruleset", "engine", "trouble"), "x")
     store.progress(audit_id, "from the grave", 0.9, first.attempts)
     assert not store.finish(audit_id, document, first.attempts)
     store.error(audit_id, kind="tool", message="from the grave", attempt=first.attempts)

@@ -9,7 +9,7 @@ from httpx2 import Response
 from sqlalchemy import func, select
 
 import api.routes.audits
-from api.app import Service, create_app
+from api.app import Service
 from api.tables import AuditRow, SubmissionRow
 from tests.api.archives import (
     PACKED,
@@ -20,7 +20,7 @@ from tests.api.archives import (
     tar_with_link,
     zip_with_link,
 )
-from tests.api.conftest import BROWSER, upload, verdict_of
+from tests.api.conftest import BROWSER, connect, upload, verdict_of
 
 BAD: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "leaves the folder": ("x.zip", lambda: as_zip(folder="../"), "../train_gpt.py"),
@@ -77,7 +77,7 @@ class TestTooLarge:
     def client(self, service: Service) -> Iterator[TestClient]:
         small = copy.copy(service)
         small.settings = service.settings.model_copy(update={"max_upload_bytes": 1_000_000})
-        with TestClient(create_app(small)) as connected:
+        with connect(small) as connected:
             yield connected
 
     def test_the_largest_archive_is_taken_and_one_byte_more_is_not(

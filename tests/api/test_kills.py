@@ -132,6 +132,7 @@ def test_a_database_that_goes_away_is_a_clear_answer_and_the_queue_stays(site: S
     live.wait(where, "state", "finished")
 
 
+@pytest.mark.slow
 def test_an_audit_whose_database_went_away_in_the_middle_is_begun_again(
     site: Site, tmp_path: Path
 ) -> None:
@@ -200,6 +201,7 @@ def wait_for_quiet(look: Callable[[], list[tuple[object, ...]]]) -> None:
         time.sleep(0.5)
 
 
+@pytest.mark.slow
 def test_a_few_kills_lose_nothing_and_double_nothing(site: Site) -> None:
     assert endure(site, kills=4, seed=5)["verdicts"]
 

@@ -20,7 +20,7 @@ from api.settings import Settings
 from api.store import Store
 from auditor.run.sandbox import missing
 from tests.api.archives import RECORD, as_zip
-from tests.api.conftest import PATIENCE_SECONDS, wait_for
+from tests.api.conftest import PATIENCE_SECONDS, accept, wait_for
 
 
 class Live:
@@ -54,7 +54,9 @@ class Live:
 
     def upload(self, archive: bytes | None = None, *, run: bool = False) -> str:
         files = {"archive": ("record.zip", archive or as_zip())}
-        answer = self.client.post("/v1/audits", files=files, data={"run": str(run)})
+        answer = self.client.post(
+            "/v1/audits", files=files, data={"run": str(run), "again": "true"}
+        )
         assert answer.status_code == 202
         where: str = answer.headers["location"]
         return where
@@ -167,6 +169,7 @@ def test_a_killed_execution_is_begun_again_and_agrees_with_the_command(
     assert left.isdisjoint(scratch.glob("*/*"))
 
 
+@pytest.mark.slow
 def test_a_stop_does_not_wait_for_a_long_audit_and_the_limit_of_attempts_holds(
     start: Start, tmp_path: Path
 ) -> None:
@@ -180,6 +183,7 @@ def test_a_stop_does_not_wait_for_a_long_audit_and_the_limit_of_attempts_holds(
     assert "1 attempts, the limit is 1" in problem["message"]
 
 
+@pytest.mark.slow
 def test_an_audit_that_never_reached_the_queue_is_queued_at_the_next_start(
     start: Start, url: str, tmp_path: Path
 ) -> None:
@@ -188,7 +192,7 @@ def test_an_audit_that_never_reached_the_queue_is_queued_at_the_next_start(
     database = Database(url or f"sqlite:///{data / 'strict-prefix.sqlite'}")
     database.migrate()
     store = Store(database, Blobs(data / "blobs"))
-    audit_id = store.accept(as_zip(), name="record.zip", digest="d", run=False)
+    audit_id = accept(store)
     database.close()
     live = start()
     live.wait(f"/v1/audits/{audit_id}", "state", "finished")

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from api.migrations.append_only import never_changed
+
 revision = "0001"
 down_revision = None
 
@@ -57,17 +59,4 @@ def upgrade() -> None:
         sa.Column("id", sa.Text, primary_key=True),
         sa.Column("seen", sa.Double, nullable=False),
     )
-    said = "a verdict is never changed"
-    if op.get_bind().dialect.name == "sqlite":
-        refuse = f"BEGIN SELECT RAISE(ABORT, '{said}'); END"
-    else:
-        op.execute(
-            "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$ BEGIN RAISE EXCEPTION '{said}' USING ERRCODE = 'integrity_constraint_violation'; "
-            "END $$"
-        )
-        refuse = "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
-    for change in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER verdicts_no_{change.lower()} BEFORE {change} ON verdicts {refuse}"
-        )
+    never_changed("verdicts", "a verdict is never changed")
