@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 ALWAYS_ON_BOTH = ("test_db.py",)
-"""Files whose SQL differs run on PostgreSQL every time, as test_kills.py does; the rest when slow."""
+"""Files whose SQL differs run on PostgreSQL each time, as test_kills.py; others are slow."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
