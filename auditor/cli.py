@@ -109,6 +109,7 @@ def explain(
         if known.id == rule:
             print(f"{known.id}: {known.title} ({known.authority})\n")
             print(textwrap.dedent(known.documentation).strip())
+            print(f"\nWhy it matters: {known.matters}\nTo mend it: {known.mend}")
             return
     ids = ", ".join(known.id for known in RULES)
     print(f"auditor: no rule {rule!r}; expected one of {ids}", file=sys.stderr)

@@ -54,6 +54,11 @@ class Location:
     text: str | None = None
     """The line itself, shortened."""
 
+    def __post_init__(self) -> None:
+        """Refuse what is nowhere: a finding without a place helps nobody."""
+        if self.file is None and self.position is None:
+            raise ValueError("a location needs a file or a position, got neither")
+
     def __str__(self) -> str:
         """`file:line`, or the position, for people."""
         if self.file is not None:
@@ -116,6 +121,10 @@ class Rule:
     needs: tuple[type, ...]
     """Kinds of evidence that it can judge by, strongest first."""
     check: Callable[[Evidence, Ruleset], Judgement]
+    matters: str
+    """Why a violation matters, in one sentence, for the author of a submission."""
+    mend: str
+    """What the author can do about it, in one sentence."""
     documentation: str
     """Module docstring: motive, how it is judged, how the rule can be wrong."""
 

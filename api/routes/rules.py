@@ -21,6 +21,8 @@ def read_rules() -> list[dict[str, Any]]:
             "title": rule.title,
             "authority": rule.authority,
             "needs": [kind.__name__ for kind in rule.needs],
+            "matters": rule.matters,
+            "mend": rule.mend,
             "documentation": textwrap.dedent(rule.documentation).strip(),
         }
         for rule in RULES

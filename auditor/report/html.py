@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from auditor.report import timeline
 from auditor.report.figures import Noise, fact, noise, rows
-from auditor.report.summary import STRENGTHS, probability, summary
+from auditor.report.summary import STRENGTHS, advice, probability, summary
 from auditor.report.timeline_svg import timeline_svg
 from auditor.report.words import NAMES, clean, digest, figure, folder, number, place
 from auditor.rules import RULES
@@ -49,7 +49,13 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        clean=clean, figure=figure, number=number, place=place, breakable=_breakable, powers=_powers
+        advice=advice,
+        clean=clean,
+        figure=figure,
+        number=number,
+        place=place,
+        breakable=_breakable,
+        powers=_powers,
     )
     return environment
 

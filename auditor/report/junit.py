@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from auditor.report.entries import Entry, Report, Seen
+from auditor.report.summary import advice
 from auditor.report.words import clean
 
 XML_REFUSES = dict.fromkeys([*range(32), *range(0x7F, 0xA0), 0xFFFE, 0xFFFF], "?")
@@ -51,7 +52,12 @@ def _cases(results: Sequence[Mapping[str, Any]], findings: Sequence[Seen]) -> li
     for result in results:
         mine = [seen for seen in findings if seen.rule == result["rule"]]
         open_ = [seen for seen in mine if seen.accepted is None or not seen.accepted.counts]
-        text = "\n".join([result["reason"] or "", *map(_line, mine)]).strip()
+        lines = [
+            result["reason"] or "",
+            *map(_line, mine),
+            *(advice(result["rule"]) if mine else ()),
+        ]
+        text = "\n".join(lines).strip()
         match result["outcome"]:
             case "pass":
                 cases.append((result["rule"], None, "", ""))

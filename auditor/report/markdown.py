@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from auditor.report.entries import Entry, Report, Seen
-from auditor.report.summary import summary
+from auditor.report.summary import advice, summary
 from auditor.report.words import NAMES, clean
 
 MARKER = "<!-- strict-prefix -->"
@@ -109,6 +109,8 @@ def _rule(
     lines += map(_finding, found[:MOST_FINDINGS])
     if len(found) > MOST_FINDINGS:
         lines.append(f"- and {len(found) - MOST_FINDINGS:,} more\n")
+    if found:
+        lines.append(f"\n{' '.join(map(inert, advice(rule)))}\n")
     return "".join(lines)
 
 

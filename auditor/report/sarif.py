@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from auditor.report.entries import Entry, Report, Seen, packed_in
+from auditor.report.summary import advice
 from auditor.report.words import clean
 from auditor.rules import RULES
 from auditor.verdict import Rule
@@ -68,6 +69,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
     return {
         "id": rule.id,
         "shortDescription": {"text": rule.title},
+        "fullDescription": {"text": rule.matters},
         "help": {"text": rule.documentation.strip(), "markdown": rule.documentation.strip()},
         "defaultConfiguration": {"level": "error"},
         "properties": {"tags": [rule.authority]},
@@ -80,7 +82,7 @@ def _result(seen: Seen, location: dict[str, Any], known: Mapping[str, int]) -> d
         "ruleId": seen.rule,
         "kind": "fail" if failed else "open",
         "level": "error" if failed else "none",
-        "message": {"text": f"{seen.place}: {seen.message}"},
+        "message": {"text": f"{seen.place}: {seen.message}\n{chr(10).join(advice(seen.rule))}"},
         "locations": [location],
         "partialFingerprints": {FINGERPRINT: seen.fingerprint},
         "properties": {"strength": seen.strength},

@@ -5,6 +5,7 @@ from typing import Any
 
 from auditor.report.figures import Noise, noise
 from auditor.report.words import clean
+from auditor.rules import RULES
 
 STRENGTHS = {
     "claimed": "said by the submission",
@@ -41,6 +42,15 @@ def summary(document: Mapping[str, Any]) -> list[str]:
             else "The run changed one of the submission's own settings, listed below."
         )
     return sentences
+
+
+def advice(rule_id: str) -> tuple[str, ...]:
+    """Why a finding of this rule matters, how to mend it, and where there is more to read."""
+    for rule in RULES:
+        if rule.id == rule_id:
+            more = f"More: auditor explain {rule.id}"
+            return (f"Why it matters: {rule.matters}", f"To mend it: {rule.mend}", more)
+    return ()
 
 
 def beat(bound: Noise) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from auditor.report import figures, timeline
-from auditor.report.summary import summary
+from auditor.report.summary import advice, summary
 from auditor.report.words import NAMES, clean, digest, figure, folder, number, place, seen
 
 STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "not-applicable": "dim"}
@@ -128,6 +128,8 @@ class _Page:
                     self._print(", ".join(numbers), "dim", indent=4)
             if len(found) > MOST_FINDINGS:
                 self._print(f"{len(found) - MOST_FINDINGS:,} more, in the JSON", indent=2)
+            for sentence in advice(result["rule"]):
+                self._print(sentence, indent=2)
 
     def lists(self, document: dict[str, Any]) -> None:
         """What the run changed, and why it gave no evidence."""

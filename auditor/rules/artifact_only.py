@@ -104,5 +104,12 @@ RULE = Rule(
     authority="official",
     needs=(ArtifactTransplant, LearningOrder),
     check=check,
+    matters=(
+        "What evaluation takes from memory, a disk or a network was not paid for in the artifact."
+    ),
+    mend=(
+        "Read everything that the score needs back from the artifact, in a process that has seen "
+        "no training data."
+    ),
     documentation=__doc__ or "",
 )

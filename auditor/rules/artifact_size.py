@@ -217,5 +217,13 @@ RULE = Rule(
     authority="official",
     needs=(ShippedBytes, LoggedNumbers),
     check=check,
+    matters=(
+        "The score of a larger artifact is not comparable: the challenge is to store a model in "
+        "16 MB."
+    ),
+    mend=(
+        "Make code and compressed model smaller by the bytes that the message names; the shipped "
+        "files are what counts."
+    ),
     documentation=__doc__ or "",
 )

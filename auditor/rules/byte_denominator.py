@@ -305,5 +305,13 @@ RULE = Rule(
     authority="official",
     needs=(StreamBytes, LoggedNumbers, ByteTables),
     check=check,
+    matters=(
+        "Dividing by more bytes than the text has makes the score better without a better "
+        "prediction."
+    ),
+    mend=(
+        "Count the bytes of the original text: each piece's own bytes, a leading space once, and "
+        "a byte token as one."
+    ),
     documentation=__doc__ or "",
 )

@@ -85,5 +85,10 @@ RULE = Rule(
     authority="official",
     needs=(Timeline, PrefixSensitivity, LearningOrder),
     check=check,
+    matters="A cache that holds a token before its charge hands the answer to the predictor.",
+    mend=(
+        "Begin with an empty cache, or ship it in the artifact, and add a token only after its "
+        "charge."
+    ),
     documentation=__doc__ or "",
 )

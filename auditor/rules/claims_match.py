@@ -291,5 +291,10 @@ RULE = Rule(
     authority="official",
     needs=(ClaimedNumbers, LoggedNumbers, ShippedBytes),
     check=check,
+    matters="A reader takes the headline for the result of the runs whose logs stand beside it.",
+    mend=(
+        "State the mean of the final scores in the shipped logs, or ship the logs that the claim "
+        "is made of."
+    ),
     documentation=__doc__ or "",
 )

@@ -85,5 +85,13 @@ RULE = Rule(
     authority="official",
     needs=(DataFlow,),
     check=check,
+    matters=(
+        "A table that is read at the key of the true token gives every token a hit, so the "
+        "entries add up to more than one."
+    ),
+    mend=(
+        "Make the key of context tokens alone, read the counts of all tokens under it, and divide"
+        " by their sum."
+    ),
     documentation=__doc__ or "",
 )

@@ -58,5 +58,10 @@ RULE = Rule(
     authority="disputed",
     needs=(ShiftGates,),
     check=check,
+    matters=(
+        "A gate that mixes across a boundary may tell the next document something of the one "
+        "before."
+    ),
+    mend="Close the gate at the first token of a document.",
     documentation=__doc__ or "",
 )

@@ -111,5 +111,7 @@ RULE = Rule(
     authority="official",
     needs=(LoggedNumbers, Timeline),
     check=check,
+    matters="A score over a part of the split is another number than that of the challenge.",
+    mend="Evaluate on all validation shards, and log the number of tokens.",
     documentation=__doc__ or "",
 )

@@ -120,5 +120,12 @@ RULE = Rule(
     authority="official",
     needs=(NoiseBound, LearningOrder),
     check=check,
+    matters=(
+        "A number for the true token alone is no probability, so its logarithm is no code length."
+    ),
+    mend=(
+        "Compute the whole distribution over the vocabulary before looking at the target, "
+        "normalise it, and read the target's entry."
+    ),
     documentation=__doc__ or "",
 )

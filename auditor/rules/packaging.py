@@ -79,5 +79,7 @@ RULE = Rule(
     authority="official",
     needs=(PackageFiles,),
     check=check,
+    matters="Without the README, the claims, the script and the logs nobody can check a score.",
+    mend="Add the missing file to the top of the record folder.",
     documentation=__doc__ or "",
 )

@@ -81,5 +81,10 @@ RULE = Rule(
     authority="official",
     needs=(Timeline, PrefixSensitivity, LearningOrder),
     check=check,
+    matters="A model that has learnt from a token before it is charged for it has seen the answer.",
+    mend=(
+        "Charge a chunk for good first, and only then step on it; never step on tokens that are "
+        "not charged yet."
+    ),
     documentation=__doc__ or "",
 )

@@ -94,5 +94,7 @@ RULE = Rule(
     authority="official",
     needs=(LoggedNumbers,),
     check=check,
+    matters="One lucky run, or runs of different settings, do not show what the method gives.",
+    mend="Run three seeds with the same settings, and ship all three logs.",
     documentation=__doc__ or "",
 )

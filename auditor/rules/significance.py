@@ -94,5 +94,7 @@ RULE = Rule(
     authority="official",
     needs=(PriorRecord, LoggedNumbers),
     check=check,
+    matters="Seeds scatter, and a gain that is smaller than their scatter is no gain.",
+    mend="Run more seeds of both records, or improve the score by more than the message asks for.",
     documentation=__doc__ or "",
 )

@@ -83,5 +83,7 @@ RULE = Rule(
     authority="official",
     needs=(Timeline, LearningOrder),
     check=check,
+    matters="A second charge, or a choice between two, is made with the answer at hand.",
+    mend="Charge every position exactly once, from left to right, and keep the first charge.",
     documentation=__doc__ or "",
 )

@@ -120,5 +120,13 @@ RULE = Rule(
     authority="official",
     needs=(PrefixSensitivity, NoiseBound, TargetGates, LoggedNumbers),
     check=check,
+    matters=(
+        "A decoder has only the artifact and the tokens before; a prediction that uses more "
+        "cannot be decoded."
+    ),
+    mend=(
+        "Compute each charge from the artifact and the tokens before its position, and test it: "
+        "change later tokens and compare."
+    ),
     documentation=__doc__ or "",
 )

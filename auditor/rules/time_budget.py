@@ -148,5 +148,10 @@ RULE = Rule(
     authority="official",
     needs=(LoggedNumbers,),
     check=check,
+    matters="Ten minutes each of training and evaluation are what makes records comparable.",
+    mend=(
+        "Stop earlier, and keep calibration and everything else that reads training data within "
+        "the 600 seconds."
+    ),
     documentation=__doc__ or "",
 )

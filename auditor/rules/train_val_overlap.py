@@ -61,5 +61,10 @@ RULE = Rule(
     authority="official",
     needs=(LoggedNumbers,),
     check=check,
+    matters="Documents that were trained on are remembered, not predicted.",
+    mend=(
+        "Split the training data at the same document as the scored validation text, and train "
+        "again."
+    ),
     documentation=__doc__ or "",
 )

@@ -111,5 +111,12 @@ RULE = Rule(
     authority="official",
     needs=(ValidationSwap, LearningOrder),
     check=check,
+    matters=(
+        "Weights that depend on the validation text hold some of it, and the score measures memory."
+    ),
+    mend=(
+        "Finish and write the artifact before validation tokens are read; calibrate on training "
+        "data, within its time."
+    ),
     documentation=__doc__ or "",
 )

@@ -52,7 +52,16 @@ def test_fail_beats_inconclusive_beats_pass_in_any_order(outcomes, outcome):
 
 
 def rule(check, authority: str = "official") -> Rule:
-    return Rule(id="x", title="", authority=authority, needs=(), check=check, documentation="")
+    return Rule(
+        id="x",
+        title="",
+        authority=authority,
+        needs=(),
+        check=check,
+        matters="",
+        mend="",
+        documentation="",
+    )
 
 
 def test_a_rule_that_crashes_is_the_tools_error_not_an_outcome():
@@ -111,3 +120,17 @@ def test_no_rule_passes_or_fails_on_no_evidence_at_all():
 
 def test_pass_keeps_what_was_seen():
     assert passed(Strength.RAN, "seen").reason == "seen"
+
+
+def test_every_rule_says_in_one_sentence_why_it_matters_and_how_to_mend_it():
+    for rule in RULES:
+        for said in (rule.matters, rule.mend):
+            assert 30 < len(said) < 160, rule.id
+            assert said[0].isupper(), rule.id
+            assert said.endswith("."), rule.id
+            assert said.count(". ") == 0, rule.id
+
+
+def test_a_finding_without_a_place_cannot_be_made():
+    with pytest.raises(ValueError, match="a file or a position, got neither"):
+        Location(line=1)
