@@ -10,12 +10,14 @@ Whether the entry point gets there is decided by the guards on the way, under th
 source and the run lines of the README. What stays open is closed only by a log: a line that the
 guarded branch prints, or, for guards that depend on the data alone, a final score so far below the
 earlier stages that only the mechanism explains it. Without any log, a guard that only asks whether
-there is anything to do (`if mask.any()`) is taken to hold somewhere in a whole split.
+there is anything to do (`if mask.any()`) is taken to hold somewhere in a whole split, and a claim
+that nothing else brings about shows that what the entry point may call was called.
 
 How it can be wrong: the target is recognised by the names that scripts give it (`y`, `tgt`,
-`target_ids`), and as the element that follows a context in the same array. Another name hides it;
-a context that is called `y` shows a read that is none, unless the operations differ. Calls through
-values (`table[name](...)`) are not followed.
+`target_ids`), and as the element that follows a context in the same array; the latter is a guess,
+and counts only beside a gain that no table of contexts has brought about. Another name hides the
+target; a context that is called `y` shows a read that is none, unless the operations differ. Calls
+through values (`table[name](...)`) are not followed.
 """
 
 import ast
@@ -35,6 +37,13 @@ GAP_BPB = 0.05
 """Adaptation and sliding windows gain at most 0.04 on honest records; hashed tables 0.1 to 1."""
 GAP_TRAINED_BPB = 0.3
 """The same against the last validation of training, to which sliding windows add some 0.03."""
+FAR_BPB = 0.3
+"""No table that is read as a distribution gained a tenth of it over a trained model."""
+NOBODY_BPB = 0.5
+"""Half of what the best accepted record has; scores below it were no code lengths."""
+
+_Gap = tuple[float, str]
+"""How far a score stands below another, and in words."""
 
 
 def read_data_flow(program: Program) -> DataFlow:
@@ -50,12 +59,14 @@ def read_data_flow(program: Program) -> DataFlow:
         reads: tuple[TargetRead, ...] = ()
         if found:
             judge = _Reachability(program)
-            reads = tuple(judge.read(place, *by) for place, by in found.items())
+            reads = tuple(
+                _doubted(judge.read(place, *by), seen, judge.gains_far)
+                for place, by in found.items()
+            )
     except (RecursionError, TooLong) as error:
         raise CannotMeasure(
             f"{program.modules[0].path}: the program is too large or too deep to be followed"
         ) from error
-    reads = tuple(_doubted(read, seen) for read in reads)
     return DataFlow(
         files=tuple(module.path for module in program.modules),
         unread=program.unread,
@@ -64,14 +75,14 @@ def read_data_flow(program: Program) -> DataFlow:
     )
 
 
-def _doubted(read: TargetRead, seen: Seen) -> TargetRead:
+def _doubted(read: TargetRead, seen: Seen, gains_far: bool) -> TargetRead:
     """A read that may be harmless is not said to be reached."""
     if read.reached is not True:
         return read
     if read.function in seen.summed:
         why = "the same function reads the table for every token, and may divide by their sum"
         return replace(read, reached=None, why=why)
-    if (read.file, read.key_line) in seen.guessed:
+    if (read.file, read.key_line) in seen.guessed and not gains_far:
         why = "which token is being predicted is taken from its place in the stream alone"
         return replace(read, reached=None, why=f"{why}; {read.why}")
     return read
@@ -87,9 +98,14 @@ class _Reachability:
         self._launch = program.launch
         self._logs = program.logs
         claimed = program.claims.val_bpb if program.claims else None
-        self._gap = _largest_gap(program.claimed) or _gap_of_all(program.logs, claimed)
+        gap = _largest_gap(program.claimed) or _gap_of_all(program.logs, claimed)
+        if gap is None and not program.logs and claimed is not None and claimed < NOBODY_BPB:
+            words = f"the claimed {claimed} bpb, for which there is no log, is less than half of"
+            gap = FAR_BPB, f"{words} what any score is that was found to be a code length"
+        self._gap = gap and gap[1]
+        self.gains_far = gap is not None and gap[0] >= FAR_BPB
         # Any log may show that the source does more than it seems to.
-        self._doubt = _largest_gap(self._logs)
+        self._doubt = (_largest_gap(self._logs) or (0, None))[1]
 
     def read(self, place: Place, function: Function | None, key: Place) -> TargetRead:
         """Everything about one read."""
@@ -193,7 +209,7 @@ def _asks_for_anything(guard: Guard) -> bool:
     return False
 
 
-def _gap_of_all(logs: tuple[RunLog, ...], claimed_bpb: float | None) -> str | None:
+def _gap_of_all(logs: tuple[RunLog, ...], claimed_bpb: float | None) -> _Gap | None:
     """The same where no log ends near the claim: all of them, and the claim, stand so far below."""
     gaps = [_largest_gap((log,)) for log in logs]
     if claimed_bpb is None or not gaps or None in gaps:
@@ -202,10 +218,11 @@ def _gap_of_all(logs: tuple[RunLog, ...], claimed_bpb: float | None) -> str | No
         stages = [score.val_bpb for score in log.scores if not score.during_training][:-1]
         if not stages or max(stages) - claimed_bpb <= GAP_BPB:
             return None
-    return f"no log ends near the claimed {claimed_bpb} bpb, but {gaps[0]}"
+    least = min(gap for gap in gaps if gap is not None)
+    return least[0], f"no log ends near the claimed {claimed_bpb} bpb, but {least[1]}"
 
 
-def _largest_gap(logs: tuple[RunLog, ...]) -> str | None:
+def _largest_gap(logs: tuple[RunLog, ...]) -> _Gap | None:
     """Where a final score stands furthest below an earlier stage of the same log."""
     gaps = []
     for log in logs:
@@ -222,4 +239,4 @@ def _largest_gap(logs: tuple[RunLog, ...]) -> str | None:
                     f"{gap:.4f} below that of its stage {stage.label} (line {stage.line})"
                 )
                 gaps.append((gap, words))
-    return max(gaps)[1] if gaps else None
+    return max(gaps) if gaps else None

@@ -282,6 +282,32 @@ def test_logs_that_end_elsewhere_speak_when_all_of_them_and_the_claim_gain(claim
     assert read.reached is None
 
 
+BY_PLACE = """
+class Mixer:
+    def keys(self, tokens, start, end):
+        hashed = tokens[start - 1 : end - 1] * PRIME
+        return (hashed ^ (tokens[start:end] * 31)) & MASK
+
+    def charge(self, tokens, start, end, p):
+        return -np.log(0.9 * p + 0.1 * self.pairs[self.keys(tokens, start, end)])
+"""
+
+
+@pytest.mark.parametrize(("final", "reached"), [(0.5, True), (0.95, None), (1.14, None)])
+def test_a_target_known_by_its_place_alone_needs_a_gain_that_nothing_else_explains(final, reached):
+    call = "total += mixer.charge(tokens, start, start + 10, model(x)).sum()"
+    assert [read.reached for read in flow(BY_PLACE, call, final).target_reads] == [reached]
+
+
+@pytest.mark.parametrize(("claimed", "reached"), [(0.09, True), (0.86, None)])
+def test_without_a_log_a_claim_that_nothing_else_explains_is_enough(claimed, reached):
+    script = textwrap.dedent(PRELUDE) + ONLY_WHERE.format(test="p.mean() > 0.5") + UPDATE
+    script += MAIN.format(call="total += mixer.score(x, y, model(x)).sum()")
+    files = {"README.md": README, "train_gpt.py": script, "submission.json": claims({1: claimed})}
+    (read,) = read_data_flow(read_program(submission(files))).target_reads
+    assert read.reached is reached
+
+
 def test_code_that_nobody_calls_is_not_reached():
     (read,) = flow(HASHED, call="total += 1", final=1.14).target_reads
     assert read.reached is False
