@@ -305,10 +305,28 @@ class ShiftGates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WeighedGate:
+    """A helper's function that gives its answer or none by the kind of the token being predicted.
+
+    What it gives is weighed by settings; one of zero takes it out of the score.
+    """
+
+    file: str
+    line: int
+    text: str
+    function: str
+    weights: tuple[str, ...]
+    """Settings that its answer is weighed by."""
+    thresholds: tuple[str, ...]
+    """Settings that a share has to reach; none reaches more than one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetGates:
     """Conditions of compiled helpers that ask for the kind of the token being predicted."""
 
     lines: tuple[SourceLine, ...]
+    weighed: tuple[WeighedGate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,17 +12,29 @@ experts of April count how often their gates `within_gate`, `word_gate` and `agr
 open. Where a compiled helper sets such a gate by the kind of the token at the same position,
 which asks whether the token being predicted continues a word, and every claimed log shows it
 open, the rule fails with both lines; organisers excluded such records. The counter alone decides
-nothing.
+nothing. Where no such counter is printed, a helper's function that gives a hint or none by the kind
+of the token at the same position, which is learnt only afterwards, fails the rule when every claimed
+log prints that its hints have a weight.
 
 Violates: #2041, whose expert was let in where the next token continues a word. Innocent: #1514,
-whose hints are made of the tokens before alone.
+whose gates ask for the token before, and whose logs print that they weigh nothing.
 
 How it can be wrong: one site is changed per audit (drawn from the submission's digest), so a look
 ahead that happens only elsewhere is missed. Use of the token itself at its own position is the
 business of full-distribution.
 """
 
-from auditor.evidence import Evidence, LoggedNumbers, NoiseBound, PrefixSensitivity, TargetGates
+import re
+from collections.abc import Mapping
+
+from auditor.evidence import (
+    Evidence,
+    LoggedNumbers,
+    NoiseBound,
+    PrefixSensitivity,
+    TargetGates,
+    WeighedGate,
+)
 from auditor.rules.claimed import claimed_logs
 from auditor.rules.measured import beats_noise, future_moved_charges, ran_through
 from auditor.rules.read_order import beside_a_run
@@ -37,6 +49,8 @@ from auditor.verdict import (
     inconclusive,
 )
 
+_NUMBER = re.compile(r"\d{1,6}(?:\.\d{1,12})?")
+
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when earlier charges moved, or the logs show gates that look at the answer."""
@@ -49,10 +63,12 @@ def _open_gates(evidence: Evidence) -> Judgement | None:
     Where one of the claimed runs printed that they were closed, it may be the one that counts.
     """
     counted = [log for log in claimed_logs(evidence) if log.facts.gates]
+    if not counted:
+        return _weighed_gates(evidence)
     opened = [
         (log, {name: count for name, count in log.facts.gates.items() if count}) for log in counted
     ]
-    if not counted or not all(gates for _, gates in opened):
+    if not all(gates for _, gates in opened):
         return None
     findings = [
         Finding(
@@ -80,6 +96,44 @@ def _open_gates(evidence: Evidence) -> Judgement | None:
         for line in source.lines
     ]
     return failed(Strength.LOGGED, [*shown, *findings])
+
+
+def _weighed_gates(evidence: Evidence) -> Judgement | None:
+    """A failure where all claimed runs print that hints let in by the answer have a weight."""
+    source, logs = evidence.get(TargetGates), claimed_logs(evidence)
+    findings = []
+    for gate in source.weighed if source is not None else ():
+        settings = [(log, _weight(gate, log.settings)) for log in logs]
+        if not logs or not all(weight for _, weight in settings):
+            continue
+        findings.append(
+            Finding(
+                f"{gate.function} gives a hint or none by the kind of the token that is predicted "
+                f"at that position, and learnt only afterwards ({gate.text})",
+                Location(file=gate.file, line=gate.line, text=gate.text),
+            )
+        )
+        findings += [
+            Finding(f"the hints of {gate.function} had a weight: {said}", Location(file=log.file))
+            for log, said in settings
+        ]
+    return failed(Strength.LOGGED, findings) if findings else None
+
+
+def _weight(gate: WeighedGate, settings: Mapping[str, str]) -> str | None:
+    """The setting by which a gate's hints count; None where they do not, or nobody says."""
+
+    def named(names: tuple[str, ...]) -> list[tuple[str, float]]:
+        return [
+            (setting, float(value))
+            for setting, value in settings.items()
+            for name in names
+            if (setting == name or setting.endswith(f"_{name}")) and _NUMBER.fullmatch(value)
+        ]
+
+    if any(share > 1 for _, share in named(gate.thresholds)):
+        return None
+    return next((f"{name} is {weight:g}" for name, weight in named(gate.weights) if weight), None)
 
 
 def _ran(evidence: Evidence, ruleset: Ruleset) -> Judgement:

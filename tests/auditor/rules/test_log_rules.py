@@ -1,5 +1,7 @@
 """Rules that logs decide: time, coverage, seeds, overlap, gates, significance."""
 
+import time
+
 import pytest
 
 from auditor.audit import Plan, audit
@@ -178,6 +180,69 @@ def test_gates_that_look_at_the_answer(line, helper, outcome):
     if outcome is Outcome.FAIL:
         assert judged.findings[0].location.line == 5
         assert "within_gate at 9,866,847 positions" in judged.findings[1].message
+
+
+GIVER = """
+struct Mixer {
+    void within_hint(bool starts, int& hint, double& weight) {
+        /* nothing inside a word */
+        if (starts || within_len_ == 0) { hint = -1; weight = 0.0; return; }
+        int found; double share;
+        look_up(within_hash_, found, share);
+        if (found >= 0 && share >= within_threshold_) { hint = found; weight = within_beta_; }
+    }
+    void hints(const int64_t* pos, int n, int32_t* out) {
+        for (int i = 0; i < n; i++) {
+            int64_t p = pos[i];
+            auto tok = uint16_t(tokens_[p]);
+            auto last = uint16_t(tokens_[before]);
+            bool starts = has_leading_space_ && has_leading_space_[%s];
+            int hint; double weight;
+            %s
+            out[i] = hint;
+        }
+    }
+};
+"""
+CALLED, LEARNS = "within_hint(starts, hint, weight);", "within_update(tok);"
+IN_ORDER = CALLED + LEARNS
+
+
+def printed(beta="0.92", threshold="0.25"):
+    lines = [f"setting_{number}: {number}" for number in range(12)]
+    return "\n".join([*lines, f"ngram_within_beta: {beta}", f"within_threshold: {threshold}", ""])
+
+
+@pytest.mark.parametrize(
+    ("token", "body", "lines", "outcome"),
+    [
+        ("tok", IN_ORDER, printed(), Outcome.FAIL),
+        ("last", IN_ORDER, printed(), Outcome.INCONCLUSIVE),  # of the token before
+        ("tok", LEARNS + CALLED, printed(), Outcome.INCONCLUSIVE),  # of the token before, then
+        ("tok", "// " + IN_ORDER, printed(), Outcome.INCONCLUSIVE),
+        ("tok", IN_ORDER, printed(beta="0.0"), Outcome.INCONCLUSIVE),
+        ("tok", IN_ORDER, printed(threshold="2.0"), Outcome.INCONCLUSIVE),  # no share is as large
+        ("tok", IN_ORDER, "", Outcome.INCONCLUSIVE),  # nobody says how much it weighs
+    ],
+)
+def test_hints_given_by_the_kind_of_the_token_that_they_are_for(token, body, lines, outcome):
+    judged = judge(strict_prefix.RULE, with_lines(lines) | {"mixer.cpp": GIVER % (token, body)})
+    assert judged.outcome is outcome
+    if outcome is Outcome.FAIL:
+        assert judged.findings[0].location.line == 17
+        assert "ngram_within_beta is 0.92" in judged.findings[1].message
+
+
+def test_a_helper_written_to_be_slow_is_read_in_time():
+    files = with_lines(OPEN) | {
+        "a.cpp": "f(int& a) {" * 20_000,
+        "b.cpp": "update" * 30_000 + "/*" * 50_000,
+        "c.cpp": GIVER * 500,
+        "d.cpp": "boundary" * 20_000 + "if (" * 20_000,
+    }
+    started = time.monotonic()
+    judge(strict_prefix.RULE, files)
+    assert time.monotonic() - started < 5
 
 
 def test_gates_closed_in_one_of_the_claimed_runs_decide_nothing():
