@@ -250,6 +250,19 @@ class OnTheWay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mixed:
+    """A mixture of two probabilities of the true token that the claimed score came through."""
+
+    kind: str
+    """`weighed` by its own loss; done where a count is `known` alone; of one that is `spelled`."""
+    file: str
+    line: int
+    text: str
+    report_line: int
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SavedLearning:
     """What was learnt from validation tokens and then written into the artifact."""
 
@@ -343,6 +356,8 @@ class LearningOrder:
     """Where the smaller of two losses is taken."""
     rooted: tuple[OnTheWay, ...]
     """Where the root of a token's probability is taken for the probability of each of its bytes."""
+    mixed: tuple[Mixed, ...]
+    """Where probabilities of the true token are mixed as those of no distribution can be."""
     tables: tuple[OnTheWay, ...]
     """Where a table is filled from training tokens that the score reads with no file between."""
     saved: tuple[SavedLearning, ...]

@@ -100,7 +100,9 @@ def _calls(path: str, text: str) -> Iterator[WeighedGate]:
         for found in call.finditer(body) if kinds else ():
             giver = givers[found[1]]
             given = [argument.strip() for argument in found[2].split(",")]
-            asked = {kinds[given[at]] for at in giver.asks if at < len(given) and given[at] in kinds}
+            asked = {
+                kinds[given[at]] for at in giver.asks if at < len(given) and given[at] in kinds
+            }
             if any(at > found.start() and names & asked for at, names in learnt):
                 line = bisect_right(begins, start + found.start())
                 yield WeighedGate(

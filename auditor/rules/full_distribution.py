@@ -10,14 +10,19 @@ most exp(-a), whatever it caches, mixes or adapts. A score further under it than
 by more a token than rounding gives, is not a sum of code lengths. When no charge moves with later
 tokens, the charges at single positions must themselves overfill a distribution.
 
-Where nothing ran, the source shows one case (strength `source`): the n-th root of the probability
-of the true token, taken for the probability of each of its n bytes, and mixed with a model of
-bytes. The root depends on which token it is; no number is made for any other byte, so what is mixed
-is no distribution over bytes. Organisers excluded such records in April 2026.
+Where nothing ran, the source shows some cases (strength `source`). One is the n-th root of the
+probability of the true token, taken for the probability of each of its n bytes, and mixed with a
+model of bytes. The root depends on which token it is; no number is made for any other byte, so what
+is mixed is no distribution over bytes. The others are mixtures `(1 - a) p + a q` of two
+probabilities of the true token: with a weight made from that token's own loss; made only where the
+table has counted the token, which leaves the others all of p; and with the product of the
+probabilities of its bytes as q, though the bytes of one token begin another's. Organisers excluded
+records of each kind.
 
 Violates: #779, which adds to the true token what its own hashed pair was seen; #1991, which takes
-roots of one token's probability for those of bytes. Innocent: #1642, which adds one vector over
-the whole vocabulary before the softmax.
+roots of one token's probability for those of bytes; #1026, whose weight grows with the loss of the
+token that it is for. Innocent: #1642, which adds one vector over the whole vocabulary before the
+softmax.
 
 How it can be wrong: on noise it cannot FAIL a valid submission but with probability 1e-9. It can
 PASS an invalid one: a mechanism that needs repeated contexts or real words finds nothing in uniform
@@ -28,6 +33,7 @@ known by names such as `n_bytes` and `rep_len`.
 from auditor.evidence import (
     Evidence,
     LearningOrder,
+    Mixed,
     NoiseBound,
     OnTheWay,
     PrefixSensitivity,
@@ -58,8 +64,26 @@ LN_2 = 0.6931471805599453
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when the score beats noise, or when bytes are charged for roots of one number."""
     order = evidence.get(LearningOrder)
-    read = lines_on_the_way(order, order.rooted if order else (), _rooted)
+    read = lines_on_the_way(order, order.rooted if order else (), _rooted) or lines_on_the_way(
+        order, order.mixed if order else (), _mixed
+    )
     return beside_a_run(_ran(evidence, ruleset), read)
+
+
+_WRONG = {
+    "weighed": "the weight is made from the loss of the very token that it is for",
+    "known": "it is done only where the table has counted that token, so the others keep all of "
+    "the first probability, and all together have more than one",
+    "spelled": "one of the two is the product of the probabilities of the token's bytes, and as "
+    "one token's bytes begin another's, these products add up to more than one",
+}
+
+
+def _mixed(one: Mixed) -> str:
+    return (
+        f"line {one.line} mixes two probabilities of the true token ({one.text}) for the score "
+        f"that line {one.report_line} prints; {_WRONG[one.kind]}"
+    )
 
 
 def _rooted(one: OnTheWay) -> str:

@@ -1,9 +1,12 @@
 """What several rules ask of what was read in the source, asked once; no rule itself."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from auditor.evidence import EarlyUse, LearningOrder, OnTheWay
+from auditor.evidence import EarlyUse, LearningOrder, Mixed, OnTheWay
 from auditor.verdict import Finding, Judgement, Location, Outcome, Strength, failed, inconclusive
+
+Line = TypeVar("Line", OnTheWay, Mixed)
 
 
 def beside_a_run(ran: Judgement, read: Judgement | None) -> Judgement:
@@ -43,7 +46,7 @@ def early_uses(order: LearningOrder | None, kind: str, does: str) -> Judgement |
 
 
 def lines_on_the_way(
-    order: LearningOrder | None, lines: Sequence[OnTheWay], say: Callable[[OnTheWay], str]
+    order: LearningOrder | None, lines: Sequence[Line], say: Callable[[Line], str]
 ) -> Judgement | None:
     """What lines amount to that the claimed score came through; `say` words the finding of one."""
     if order is None or not lines:

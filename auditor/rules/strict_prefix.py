@@ -12,9 +12,9 @@ experts of April count how often their gates `within_gate`, `word_gate` and `agr
 open. Where a compiled helper sets such a gate by the kind of the token at the same position,
 which asks whether the token being predicted continues a word, and every claimed log shows it
 open, the rule fails with both lines; organisers excluded such records. The counter alone decides
-nothing. Where no such counter is printed, a helper's function that gives a hint or none by the kind
-of the token at the same position, which is learnt only afterwards, fails the rule when every claimed
-log prints that its hints have a weight.
+nothing. Where no such counter is printed, a helper's function that gives a hint or none by the
+kind of the token at the same position, which is learnt only afterwards, fails the rule when every
+claimed log prints that its hints have a weight.
 
 Violates: #2041, whose expert was let in where the next token continues a word. Innocent: #1514,
 whose gates ask for the token before, and whose logs print that they weigh nothing.

@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 
 from auditor.inspect.config import UNKNOWN, Config
+from auditor.inspect.mixtures import WEIGHED, Mixtures
 from auditor.inspect.order.library import Library, in_order
 from auditor.inspect.order.memory import Env, Locals
 from auditor.inspect.order.values import NOTHING, Value, cut, join
@@ -32,6 +33,7 @@ class Expressions(Library):
         """Start with no function known."""
         super().__init__(config, classes)
         self.functions: dict[str, list[Function]] = {}
+        self.mixtures = Mixtures()
         self.choosing: list[Place] = []
         """Tests around this place that ask which of two losses is smaller."""
         self.own_modules: set[str] = set()
@@ -72,7 +74,8 @@ class Expressions(Library):
                 return self._call(node, env)
             case ast.BinOp():
                 left, right = self.value(node.left, env), self.value(node.right, env)
-                return self._spread(node, self.used(node.lineno, left, right), left)
+                value = self._spread(node, self.used(node.lineno, left, right), left)
+                return self._mixed(node, value) if id(node) in self.mixtures.sums else value
             case ast.Tuple() | ast.List():
                 # Items of items are not kept apart: doubling them forty times is one line of code.
                 items = tuple(self.value(item, env).whole() for item in node.elts)
@@ -112,6 +115,13 @@ class Expressions(Library):
         root = isinstance(power, ast.BinOp) and isinstance(power.op, ast.Div)
         if root and names_length(power.right):  # type: ignore[union-attr]  # root says what it is
             return value.noted("rooted", place)
+        return value
+
+    def _mixed(self, node: ast.BinOp, value: Value) -> Value:
+        """Mark a mixture with what is wrong with it, by the branches that were taken."""
+        for kind in sorted(self.mixtures.sums[id(node)]):
+            if kind != WEIGHED or value.places("own-loss"):
+                value = value.noted(kind, {self.place(node.lineno)})
         return value
 
     def _text(self, node: ast.JoinedStr, env: Env) -> Value:

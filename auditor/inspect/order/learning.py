@@ -10,11 +10,13 @@ from auditor.errors import CannotMeasure
 from auditor.evidence import (
     EarlyUse,
     LearningOrder,
+    Mixed,
     OnTheWay,
     RunLog,
     SavedLearning,
     ScoreLine,
 )
+from auditor.inspect.mixtures import KNOWN, SPELLED, WEIGHED
 from auditor.inspect.order.library import Report
 from auditor.inspect.order.machine import Machine
 from auditor.inspect.order.values import TRAINING, VALIDATION, Charge, Learnt
@@ -51,6 +53,7 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
     early: dict[tuple[str, Place, Place], EarlyUse] = {}
     chosen: dict[Place, OnTheWay] = {}
     rooted: dict[Place, OnTheWay] = {}
+    mixed: dict[tuple[str, Place], Mixed] = {}
     tables: dict[Place, OnTheWay] = {}
 
     def note(found: dict[Place, OnTheWay], place: Place, report: Report, doubts: set[str]) -> None:
@@ -85,6 +88,16 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
             note(chosen, place, report, set())
         for place in report.value.places("rooted"):
             note(rooted, place, report, set())
+        for kind in (WEIGHED, KNOWN, SPELLED):
+            for place in report.value.places(kind):
+                mixed[kind, place] = Mixed(
+                    kind=kind,
+                    file=place[0],
+                    line=place[1],
+                    text=text(place),
+                    report_line=report.place[1],
+                    doubts=tuple(sorted(report.doubts)),
+                )
         for mark in report.value.marks | report.value.settled:
             if mark.kind == "table" and mark.region.split == TRAINING:
                 note(tables, mark.place, report, set(mark.doubts))
@@ -112,6 +125,7 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
         early=tuple(early[key] for key in sorted(early)),
         chosen=tuple(chosen[key] for key in sorted(chosen)),
         rooted=tuple(rooted[key] for key in sorted(rooted)),
+        mixed=tuple(mixed[key] for key in sorted(mixed)),
         tables=tuple(tables[key] for key in sorted(tables)),
         saved=tuple(saved[key] for key in sorted(saved)),
     )

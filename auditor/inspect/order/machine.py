@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from auditor.inspect.config import UNKNOWN, Config
+from auditor.inspect.mixtures import find_mixtures
 from auditor.inspect.order.expressions import Expressions
 from auditor.inspect.order.memory import Env, Locals
 from auditor.inspect.order.values import NOTHING, Object, Value, advanced, cut, join
@@ -42,6 +43,7 @@ class Machine(Expressions):
         super().__init__(config, classes)
         self._modules = modules
         self.own_modules, self.libraries = _imported(modules)
+        self.mixtures = find_mixtures(modules)
         self._shown = shown
         self._stack: list[Function] = []
         self._loops = 0
@@ -120,6 +122,8 @@ class Machine(Expressions):
     def _known(self, node: ast.expr | None, env: Env) -> Value:
         """A value, with its constant where it has one."""
         value = self.value(node, env)
+        if id(node) in self.mixtures.weights:
+            value = value.noted("own-loss", {self.place(getattr(node, "lineno", 0))})
         if value.constant is not UNKNOWN or value.regions or value.through or value.refs:
             return value
         constant = self.config.value(node, Locals(env))

@@ -113,10 +113,8 @@ class Note(NamedTuple):
 
     kind: str
     """`chosen`, the smaller of two losses; `spread`, the log of a token's probability divided by
-    its bytes; `rooted`, that taken for the probability of a byte; `fixed`, a loss divided by a
-    constant number of bytes; `piece`, the text of a token; `spelled`, a sum over the bytes of one;
-    `product`, the probability that it stands for; `mixed`, that beside a model's; `stored`, read
-    from a file; `agreed`, compared with validation tokens; `covered`, a loss taken away by that."""
+    its bytes; `rooted`, that taken for the probability of a byte; `own-loss`, what a weight was
+    made from; and what may be wrong with a mixture."""
     place: Place
 
 

@@ -35,6 +35,7 @@ READ = LearningOrder(
     tables=(),
     chosen=(),
     rooted=(),
+    mixed=(),
     unread=(),
 )
 
