@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := demo
 
-.PHONY: help demo serve test test-slow lint clean
+.PHONY: help demo serve test test-slow kills lint clean
 
 help:
 	@echo "make demo        train a small record, export it as published and compliant, audit both"
@@ -14,6 +14,7 @@ help:
 	@echo "make serve       the service on an embedded database, at http://127.0.0.1:8000"
 	@echo "make test        the test suite (under 3 minutes on 2 cores)"
 	@echo "make test-slow   the tests that take minutes"
+	@echo "make kills       200 times kill -9 of service, worker or database under load (an hour)"
 	@echo "make lint        ruff and mypy"
 
 demo: $(READY)
@@ -31,6 +32,9 @@ test: $(READY)
 
 test-slow: $(READY)
 	@$(BIN)/pytest -q -m slow
+
+kills: $(READY)
+	@KILLS=$(or $(KILLS),200) SEED=$(or $(SEED),200) $(BIN)/pytest -q -s -m slow -k many_kills tests/api
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -66,7 +66,7 @@ class AuditStatus(BaseModel):
     def of(cls, row: AuditRow, ahead: int) -> Self:
         """The row as it is told to others."""
         verdict = row.verdict
-        links = {"self": f"/v1/audits/{row.id}"}
+        links = {"self": f"/v1/audits/{row.id}", "events": f"/v1/audits/{row.id}/events"}
         if verdict is not None:
             links["verdict"] = f"/v1/verdicts/{verdict.id}"
         return cls(

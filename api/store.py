@@ -131,6 +131,7 @@ class Store:
             row.state = State.RUNNING
             row.started = _now()
             row.done, row.doing = 0.0, "starting"
+            row.version += 1
         return row
 
     def progress(self, audit_id: str, doing: str, done: float, attempt: int | None = None) -> None:
@@ -139,7 +140,7 @@ class Store:
             session.execute(
                 update(AuditRow)
                 .where(AuditRow.id == audit_id, AuditRow.state == State.RUNNING, *_fence(attempt))
-                .values(doing=doing, done=done)
+                .values(doing=doing, done=done, version=AuditRow.version + 1)
             )
 
     def finish(self, audit_id: str, document: dict[str, Any], attempt: int | None = None) -> bool:
@@ -182,6 +183,13 @@ class Store:
             if ended:
                 note(session, actor, "audit cancelled", audit_id, request_id=request_id)
         return ended
+
+    def version(self, audit_id: str) -> tuple[int, bool]:
+        """The number of its last change, and whether it has ended; (0, True) when unknown."""
+        with self.database.read() as session:
+            query = select(AuditRow.version, AuditRow.state).where(AuditRow.id == audit_id)
+            row = session.execute(query).one_or_none()
+        return (0, True) if row is None else (row.version, row.state not in UNENDED)
 
     def unfinished(self) -> dict[str, int]:
         """Audits that wait or run, oldest first, each with the number of its job."""
@@ -264,6 +272,7 @@ def _add(session: Session, sha256: str, asked: Asked) -> str:
             state=State.QUEUED,
             done=0.0,
             doing="waiting",
+            version=1,
             attempts=0,
             jobs=1,
             created=_now(),
@@ -283,7 +292,7 @@ def _end(session: Session, audit_id: str, attempt: int | None = None, **values: 
     query = (
         update(AuditRow)
         .where(AuditRow.id == audit_id, AuditRow.state.in_(UNENDED), *_fence(attempt))
-        .values(finished=_now(), **values)
+        .values(finished=_now(), version=AuditRow.version + 1, **values)
         .returning(AuditRow.id)
     )
     return session.scalar(query) is not None

@@ -79,6 +79,8 @@ class AuditRow(Base):
     state: Mapped[str] = mapped_column(index=True)
     done: Mapped[float]
     doing: Mapped[str]
+    version: Mapped[int]
+    """Raised with every change that is told as an event: who saw this one has missed nothing."""
     attempts: Mapped[int]
     """How often it was started; also the fence: only the newest attempt may say something."""
     jobs: Mapped[int]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from auditor import __version__, cli_attest, cli_corpus, cli_gate, cli_proof, cli_render
+from auditor import __version__, cli_attest, cli_corpus, cli_gate, cli_proof, cli_render, cli_submit
 from auditor.cli_common import (
     BudgetOption,
     ExperimentOption,
@@ -138,6 +138,7 @@ for command in (
     cli_proof.replay,
     cli_attest.keygen,
     cli_attest.verify,
+    cli_submit.submit,
 ):
     app.command()(command)
 

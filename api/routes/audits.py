@@ -125,8 +125,7 @@ def _show_new(request: Request, store: Store, audit_id: str, status_code: int = 
     where = f"/v1/audits/{audit_id}"
     if wants_page(request):
         return RedirectResponse(where, 303)
-    with store.database.read() as session:
-        status = _status(session.get_one(AuditRow, audit_id), session)
+    status = status_of(store, audit_id)
     return JSONResponse(status.model_dump(mode="json"), status_code, {"Location": where})
 
 
@@ -138,6 +137,12 @@ def read_audit(request: Request, actor: ReaderDep, row: AuditDep, session: Sessi
     if not wants_page(request):
         return JSONResponse(status.model_dump(mode="json"), headers=headers)
     return page(request, "audit.html.j2", headers=headers, audit=status)
+
+
+def status_of(store: Store, audit_id: str) -> AuditStatus:
+    """An audit as it is now."""
+    with store.database.read() as session:
+        return _status(session.get_one(AuditRow, audit_id), session)
 
 
 def _status(row: AuditRow, session: Session) -> AuditStatus:

@@ -1,6 +1,7 @@
 """kill -9 of service, workers and database at random moments, under load.
 
-KILLS=200 pytest -m slow tests/api/test_kills.py -s      the long version, which prints what it did
+make kills                                  the long version, which prints what it did
+make kills KILLS=20 SEED=3                  a part of it
 """
 
 import os
@@ -209,5 +210,6 @@ def test_a_few_kills_lose_nothing_and_double_nothing(site: Site) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_many_kills_lose_nothing_and_double_nothing(site: Site) -> None:
-    done = endure(site, kills=int(os.environ.get("KILLS", "200")), seed=200)
+    kills, seed = (int(os.environ.get(name, "200")) for name in ("KILLS", "SEED"))
+    done = endure(site, kills=kills, seed=seed)
     sys.stderr.write(f"\n{done}\n")
