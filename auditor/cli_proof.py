@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from auditor.errors import AuditorError, CannotMeasure
+from auditor.report.words import clean
 
 if TYPE_CHECKING:
+    from auditor.protocol.blind import Replay
     from auditor.protocol.host import NoDistribution, Room
     from auditor.protocol.host import Progress as Report
 
@@ -109,6 +111,9 @@ def replay(
     folder: FolderArgument,
     shards: DataArgument,
     count: Annotated[int, typer.Option("--windows", help="Windows to replay.", min=1)] = 16,
+    nonce: Annotated[
+        str | None, typer.Option(help="Draw as an earlier replay did; by default nobody knows how.")
+    ] = None,
     tokens: TokensOption = None,
     tokenizer: TokenizerOption = None,
     sandbox: SandboxOption = "bubblewrap",
@@ -116,35 +121,71 @@ def replay(
 ) -> None:
     """Predict some windows again, token by token, in a process that does not hold the future.
 
-    Exit 1 when the charges differ from those of the fast pass, or are of no distribution.
+    Exit 1 when the charges are others than those of the fast pass, each time, or are of no
+    distribution; 3 when the system does not repeat itself.
     """
-    from auditor.protocol.blind import TOLERANCE_NATS
     from auditor.protocol.blind import replay as replay_stream
     from auditor.protocol.host import NoDistribution
     from auditor.protocol.shards import read_stream
     from auditor.submission import Submission
+    from auditor.verdict import Outcome
 
     with _telling() as report:
         stream = read_stream(shards, tokens)
+        drawn_with = None if nonce is None else _nonce(nonce)
         room = _room(tokenizer, sandbox, seconds)
-        found = replay_stream(Submission.load(folder), stream, count, room, report)
+        found = replay_stream(Submission.load(folder), stream, count, room, report, drawn_with)
         if isinstance(found, NoDistribution):
             _fail(found)
-    bits = found.fast_nats / math.log(2) / (len(stream) - 1)
-    print(
-        f"fast pass: {bits:.4f} bits a token over {len(stream) - 1:,}; replayed "
-        f"{found.replayed:,} in {found.replayed_windows} of {found.windows:,} windows\n"
-        f"largest difference: {found.worst_nats:.2e} nats at position {found.worst_position} "
-        f"(tolerance {TOLERANCE_NATS:.0e})\n"
-        f"a leak in 1 % of the windows escapes with probability {found.miss_probability(0.01):.3f},"
-        f" one in 10 % with {found.miss_probability(0.1):.2g}"
-    )
-    if found.differing:
+    _describe(found)
+    if found.outcome is Outcome.FAIL:
         print(
             f"FAIL strict-prefix: {found.differing:,} of {found.replayed:,} charges are other ones "
-            "when the tokens after the position do not exist yet"
+            "when the tokens after the position are not those of the text, in each of two fast "
+            "passes and two replays of them"
         )
         raise typer.Exit(1)
+    if found.outcome is Outcome.INCONCLUSIVE:
+        print(
+            f"INCONCLUSIVE strict-prefix: {found.differing:,} charges differ, and for "
+            f"{found.unrepeated:,} of them the same pass made again gives others, by up to "
+            f"{found.noise_nats:.2e} nats: the system does not repeat itself. What remains is the "
+            "blind figure above, whose distributions were there before their tokens"
+        )
+        raise typer.Exit(3)
+
+
+def _describe(found: "Replay") -> None:
+    from auditor.protocol.blind import TOLERANCE_NATS
+
+    def bits(nats: float, positions: int) -> str:
+        return f"{nats / math.log(2) / positions:.4f}"
+
+    error = ""
+    if found.blind_error_nats is not None:
+        error = f" (standard error {bits(found.blind_error_nats, 1)})"
+    evenly = math.ceil(found.positions / 1000)
+    print(
+        f"fast pass: {bits(found.fast_nats, found.positions)} bits a token over "
+        f"{found.positions:,}\n"
+        f"replayed: {found.replayed:,} positions in {found.replayed_windows:,} of "
+        f"{found.windows:,} windows, drawn with --nonce {found.nonce}\n"
+        f"there: fast {bits(found.fast_there_nats, found.replayed)}, blind "
+        f"{bits(found.blind_nats, found.replayed)} bits a token{error}\n"
+        f"largest difference: {found.worst_nats:.2e} nats at position {found.worst_position:,} "
+        f"(tolerance {TOLERANCE_NATS:.0e}; noise {found.noise_nats:.2e})\n"
+        "a leak in 1 % of the windows escapes with probability "
+        f"{found.miss_probability(math.ceil(found.windows / 100)):.3g}, in 10 % with "
+        f"{found.miss_probability(math.ceil(found.windows / 10)):.3g}, at every 1,000th position "
+        f"with {found.miss_probability(evenly):.3g}"
+    )
+
+
+def _nonce(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"expected a nonce in hexadecimal, got {text[:80]!r}") from error
 
 
 def _room(tokenizer: Path | None, sandbox: str, seconds: float) -> "Room":
@@ -158,7 +199,7 @@ def _room(tokenizer: Path | None, sandbox: str, seconds: float) -> "Room":
 
 def _fail(broken: "NoDistribution") -> NoReturn:
     print(
-        f"FAIL full-distribution: {broken.why}; no text can be coded with it "
+        f"FAIL full-distribution: {clean(broken.why, 300)}; no text can be coded with it "
         "(auditor explain full-distribution)"
     )
     raise typer.Exit(1)
@@ -194,5 +235,5 @@ def _telling() -> "Iterator[Report]":
 
             yield report
     except AuditorError as error:
-        print(f"auditor: {error}", file=sys.stderr)
+        print(f"auditor: {clean(error)}", file=sys.stderr)
         raise typer.Exit(3 if isinstance(error, CannotMeasure) else 2) from error

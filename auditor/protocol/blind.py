@@ -1,75 +1,168 @@
 """Blind replay: some windows are predicted again, token by token, by a process without the future.
 
 The fast pass gets whole windows, so it could look ahead inside them, and its own charges are a
-claim. In the replay a token leaves this process only after its distribution has arrived, and after
-the digest of that distribution has. Where both passes charge the same, the fast one did not look.
+claim. In a replay a token leaves this process only after its distribution has arrived, and after
+the digest of that distribution has. What stands after the position is drawn at random, so that the
+input has the shape that it had in the fast pass: other shapes are added up in another order, which
+16-bit arithmetic shows.
+
+Which windows are replayed is drawn after the charges are in: a system that could work out the draw
+would look ahead elsewhere. Two processes replay, with other tokens in place of the future. Where a
+charge differs, fast pass and replay are repeated there before anybody speaks of a violation: what
+does not repeat itself is noise, and says how large it is.
 """
 
-import base64
 import hashlib
-import json
 import math
-import os
-import queue
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from auditor.errors import CannotMeasure, SubmissionError
-from auditor.protocol.child.distributions import SUM_TOLERANCE
 from auditor.protocol.child.schedule import Window, windows
-from auditor.protocol.host import Driven, NoDistribution, Progress, Room, drive
+from auditor.protocol.conversation import Conversation, Ended, conversation
+from auditor.protocol.host import NoDistribution, Progress, Room, drive
 from auditor.protocol.roundtrip import reporting
 from auditor.protocol.shards import Tokens
 from auditor.submission import Submission
+from auditor.verdict import Outcome
 
 TOLERANCE_NATS = 1e-4
-"""A charge may differ by so much: prefixes and whole windows are added up in another order."""
+"""Charges that differ by less are the same: over a whole stream that is 0.0001 nats a token."""
 MAX_REPLAYED = 20_000
 """Positions; what they answer is held in memory, some ten kilobytes each."""
-SECONDS_BETWEEN_LOOKS = 0.2
+NONCE_BYTES = 16
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What a replay found."""
+    """What a replay found. Charges are in nats."""
 
     windows: int
     """Windows of the whole stream."""
     replayed_windows: int
+    positions: int
+    """Positions of the whole stream."""
     replayed: int
-    """Positions in them."""
+    """Positions in the replayed windows."""
     fast_nats: float
     """What the fast pass charged for the whole stream."""
+    blind_nats: float
+    """What the replay charged for its positions; a code length, whatever the fast pass did."""
+    blind_error_nats: float | None
+    """Standard error of the replay's mean charge, as an estimate for the whole stream."""
+    fast_there_nats: float
+    """What the fast pass charged for the same positions."""
     worst_nats: float
-    """Largest difference between the two charges of one position."""
+    """Largest difference between a charge of the fast pass and one of a replay."""
     worst_position: int
     differing: int
     """Positions whose charges differ by more than the tolerance."""
+    unrepeated: int
+    """Of these, positions whose charge was another one when the same pass was made again."""
+    noise_nats: float
+    """Largest difference between two charges that the future cannot have made different."""
+    nonce: str
+    """What the draw was made with, in hexadecimal."""
 
-    def miss_probability(self, leaking: float) -> float:
-        """Return how likely a leak in that share of all windows escapes; they are drawn blindly."""
-        bad = math.ceil(leaking * self.windows)
-        good, drawn = self.windows - bad, self.replayed_windows
+    @property
+    def outcome(self) -> Outcome:
+        """PASS where all agree, FAIL where what differs does so each time."""
+        if not self.differing:
+            return Outcome.PASS
+        return Outcome.INCONCLUSIVE if self.unrepeated else Outcome.FAIL
+
+    def miss_probability(self, leaking: int) -> float:
+        """Return how likely it is that none of so many windows was drawn."""
+        good, drawn = self.windows - min(leaking, self.windows), self.replayed_windows
         return math.comb(good, drawn) / math.comb(self.windows, drawn)
 
 
 def replay(
-    submission: Submission, tokens: Tokens, count: int, room: Room, progress: Progress
+    submission: Submission,
+    tokens: Tokens,
+    count: int,
+    room: Room,
+    progress: Progress,
+    nonce: bytes | None = None,
 ) -> Replay | NoDistribution:
     """Charge a stream in a fast pass, and `count` of its windows again, blindly.
 
-    The windows follow from the submission's digest and the stream, so nobody can choose them.
+    The windows follow from the submission, the stream, the charges and the nonce, which is drawn
+    here unless a replay is to be made again.
     """
+    if count < 1:
+        raise SubmissionError(f"expected at least 1 window to replay, got {count}")
+    plan = _fast_pass(submission, tokens, room, progress)
+    if isinstance(plan, NoDistribution):
+        return plan
+    nonce = secrets.token_bytes(NONCE_BYTES) if nonce is None else nonce
+    seed = seed_of(submission, tokens, plan.fast_nats_T, nonce)
+    drawn = draw(len(plan.windows), count, seed)
+    asked = [p for i in sorted(drawn) for p in range(plan.windows[i].first, plan.windows[i].stop)]
+    if len(asked) > MAX_REPLAYED:
+        raise SubmissionError(
+            f"expected at most {MAX_REPLAYED:,} positions to replay, got {len(asked):,}"
+        )
+    blind: list[dict[int, float]] = []
+    for future in range(2):
+        doing = ("blind replay", "second blind replay")[future]
+        nats = _blindly(plan, seed, dict.fromkeys(asked, future), 1, room, progress, doing)
+        if isinstance(nats, NoDistribution):
+            return nats
+        blind.append(nats)
+    blind_nats = np.array([[nats[p] for p in asked] for nats in blind])
+    apart = _apart(blind_nats, plan.fast_nats_T[asked])
+    worst = int(apart.max(axis=0).argmax())
+    differing = {
+        asked[i]: int(apart[:, i].argmax())
+        for i in np.flatnonzero(apart.max(axis=0) > TOLERANCE_NATS)
+    }
+    noise_nats, unrepeated = float(_apart(*blind_nats).max()), 0
+    if differing:
+        repeated = _repeated(plan, seed, differing, blind, room, progress)
+        if isinstance(repeated, NoDistribution):
+            return repeated
+        noise_nats, unrepeated = float(repeated.max()), int((repeated > TOLERANCE_NATS).sum())
+    return Replay(
+        windows=len(plan.windows),
+        replayed_windows=len(drawn),
+        positions=len(tokens) - 1,
+        replayed=len(asked),
+        fast_nats=float(plan.fast_nats_T.sum()),
+        blind_nats=math.fsum(blind_nats[0]),
+        blind_error_nats=_standard_error([plan.windows[i] for i in sorted(drawn)], blind[0]),
+        fast_there_nats=math.fsum(plan.fast_nats_T[asked]),
+        worst_nats=float(apart.max()),
+        worst_position=asked[worst],
+        differing=len(differing),
+        unrepeated=unrepeated,
+        noise_nats=noise_nats,
+        nonce=nonce.hex(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the fast pass leaves to be held against."""
+
+    submission: Submission
+    tokens: Tokens
+    windows: list[Window]
+    vocab_size: int
+    fast_nats_T: Floats
+
+
+def _fast_pass(
+    submission: Submission, tokens: Tokens, room: Room, progress: Progress
+) -> _Plan | NoDistribution:
     positions = len(tokens) - 1
-    fast = drive(
+    driven = drive(
         submission,
         {"do": "fast", "positions": positions},
         room,
@@ -77,158 +170,135 @@ def replay(
         result="nats",
         on_message=reporting("fast pass", positions, progress),
     )
-    if fast.broken:
-        return fast.broken
-    fast_nats_T = np.frombuffer(fast.result or b"", dtype="<f8")
-    if len(fast_nats_T) != positions:
+    if driven.broken:
+        return driven.broken
+    nats_T = np.frombuffer(driven.result or b"", dtype="<f8")
+    if len(nats_T) != positions:
+        raise CannotMeasure(f"expected {positions:,} charges, the fast pass gave {len(nats_T):,}")
+    if np.isnan(nats_T).any():
         raise CannotMeasure(
-            f"expected {positions:,} charges, the fast pass gave {len(fast_nats_T)}"
+            f"expected {positions:,} numbers as charges, the fast pass gave "
+            f"{np.isnan(nats_T).sum():,} that are none"
         )
-    every = _windows(positions, fast.message("loaded"))
-    drawn = draw(submission, tokens, len(every), count)
-    blind = _blindly(submission, tokens, every, drawn, room, progress)
-    if isinstance(blind, NoDistribution):
-        return blind
-    replayed = np.array(sorted(blind))
-    differences = np.abs(np.array([blind[p] for p in replayed]) - fast_nats_T[replayed])
-    worst = int(differences.argmax())
-    return Replay(
-        windows=len(every),
-        replayed_windows=len(drawn),
-        replayed=len(replayed),
-        fast_nats=float(fast_nats_T.sum()),
-        worst_nats=float(differences[worst]),
-        worst_position=int(replayed[worst]),
-        differing=int((differences > TOLERANCE_NATS).sum()),
-    )
-
-
-def _windows(positions: int, about: dict[str, Any]) -> list[Window]:
+    about = driven.message("loaded")
     try:
-        return list(windows(positions, int(about["window_tokens"]), int(about["stride"])))
-    except (ValueError, TypeError, KeyError) as error:
+        vocab_size = int(about["vocab_size"])
+        if not 1 <= vocab_size <= 2**16:
+            raise ValueError(f"the vocabulary must have 1 to 65,536 tokens, got {vocab_size:,}")
+        made = list(windows(positions, int(about["window_tokens"]), int(about["stride"])))
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise CannotMeasure(f"the system's windows cannot be made: {error}") from error
+    return _Plan(submission, tokens, made, vocab_size, nats_T)
 
 
-def draw(submission: Submission, tokens: Tokens, total: int, count: int) -> set[int]:
-    """Return which windows are replayed."""
-    if count < 1:
-        raise SubmissionError(f"expected at least 1 window to replay, got {count}")
-    seed = hashlib.sha256(submission.sha256.encode() + tokens.astype("<u2").tobytes()).digest()
+def seed_of(submission: Submission, tokens: Tokens, nats_T: Floats, nonce: bytes) -> bytes:
+    """Return what decides the draw: all that was fixed before, and what nobody knew before."""
+    digest = hashlib.sha256(submission.sha256.encode())
+    for part in (tokens.astype("<u2").tobytes(), nats_T.astype("<f8").tobytes(), nonce):
+        digest.update(hashlib.sha256(part).digest())
+    return digest.digest()
+
+
+def draw(total: int, count: int, seed: bytes) -> set[int]:
+    """Return which of all windows are replayed."""
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
     return set(generator.permutation(total)[:count].tolist())
 
 
 def _blindly(
-    submission: Submission,
-    tokens: Tokens,
-    every: list[Window],
-    drawn: set[int],
+    plan: _Plan,
+    seed: bytes,
+    asked: Mapping[int, int],
+    times: int,
     room: Room,
     progress: Progress,
+    doing: str,
 ) -> dict[int, float] | NoDistribution:
-    """Return the nats of the drawn windows' positions."""
-    asked = sum(every[index].stop - every[index].first for index in drawn)
-    if asked > MAX_REPLAYED:
-        raise SubmissionError(
-            f"expected at most {MAX_REPLAYED:,} positions to replay, got {asked:,}"
-        )
+    """Return the nats of these positions, each before one of several futures.
+
+    Each question is put so many times; the last answer counts.
+    """
     nats: dict[int, float] = {}
-    with _conversation(submission, len(tokens) - 1, room) as talk:
+    tokens = plan.tokens
+    with conversation(plan.submission, len(tokens) - 1, room) as talk:
         try:
             talk.reveal(tokens, 0, 1)
-            for index, window in enumerate(every[: max(drawn) + 1]):
-                for position in range(window.first, window.stop) if index in drawn else ():
-                    probs_V = talk.ask(tokens, window.start, position)
-                    nats[position] = -math.log(probs_V[tokens[position + 1]])
-                    progress("blind replay", len(nats) / asked)
+            for window in plan.windows:
+                if window.first > max(asked):
+                    break
+                for position in range(window.first, window.stop):
+                    for _ in range(times if position in asked else 0):
+                        future = np.random.default_rng([*seed, asked[position], position])
+                        probs_V = _ask(talk, plan, window, position, future)
+                        chance = float(probs_V[tokens[position + 1]])
+                        nats[position] = -math.log(chance) if chance > 0 else math.inf
+                    progress(doing, len(nats) / len(asked))
                 talk.reveal(tokens, window.first + 1, window.stop + 1)
-        except _Ended:
+        except Ended:
             pass  # the other side says why
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise CannotMeasure(f"the system's process sent nonsense: {error!r}") from error
         driven = talk.end()
-    if driven.broken is None and len(nats) < asked:
-        raise CannotMeasure(f"the system ended after {len(nats):,} of {asked:,} replayed positions")
+    if driven.broken is None and len(nats) < len(asked):
+        raise CannotMeasure(
+            f"the system ended after {len(nats):,} of {len(asked):,} replayed positions"
+        )
     return driven.broken or nats
 
 
-class _Ended(Exception):  # noqa: N818 - an event, not a fault
-    """The system's process is gone."""
+def _ask(
+    talk: Conversation, plan: _Plan, window: Window, position: int, future: np.random.Generator
+) -> Floats:
+    """Ask with a window in which all after the position is drawn."""
+    tokens_L = plan.tokens[window.start : window.stop].copy()
+    after = slice(position + 1 - window.start, None)
+    tokens_L[after] = future.integers(
+        plan.vocab_size, size=window.stop - position - 1, dtype=np.uint16
+    )
+    return talk.ask(tokens_L, window.start, window.stop - window.first, position)
 
 
-class _Conversation:
-    """Tokens go out, distributions come in."""
+def _repeated(
+    plan: _Plan,
+    seed: bytes,
+    differing: Mapping[int, int],
+    blind: list[dict[int, float]],
+    room: Room,
+    progress: Progress,
+) -> Floats | NoDistribution:
+    """Return by how much charges change that are made again, larger of fast and blind ones.
 
-    def __init__(self, requests: IO[bytes], answers: "queue.Queue[Any]", ended: Future[Driven]):
-        self._requests, self._answers, self._ended = requests, answers, ended
-
-    def reveal(self, tokens: Tokens, start: int, stop: int) -> None:
-        """Tell the system of tokens that have been charged."""
-        self._send("update", start, tokens[start:stop])
-
-    def ask(self, tokens: Tokens, start: int, position: int) -> Floats:
-        """Return the distribution at a position, from the window's tokens up to it."""
-        self._send("predict", start, tokens[start : position + 1])
-        commitment = self._next("commitment")["sha256"]
-        raw = base64.b64decode(self._next("distribution")["probs"])
-        if hashlib.sha256(raw).hexdigest() != commitment:
-            raise CannotMeasure(
-                f"position {position}: the distribution is not the one that was committed to"
-            )
-        probs_V = np.frombuffer(raw, dtype="<f8")
-        if not (probs_V.min() >= 0 and abs(probs_V.sum() - 1) <= SUM_TOLERANCE):
-            raise CannotMeasure(
-                f"position {position}: the system's process sent probabilities that sum to "
-                f"{probs_V.sum():.6f} past its own check"
-            )
-        return probs_V
-
-    def end(self) -> Driven:
-        """Let the system end, and return how it did."""
-        with suppress(BrokenPipeError):
-            self._requests.close()
-        return self._ended.result()
-
-    def _send(self, do: str, start: int, tokens: Tokens) -> None:
-        line = json.dumps({"do": do, "start": start, "tokens": tokens.tolist()})
-        try:
-            self._requests.write(line.encode() + b"\n")
-            self._requests.flush()
-        except BrokenPipeError:
-            raise _Ended from None
-
-    def _next(self, kind: str) -> dict[str, Any]:
-        while True:
-            try:
-                message: dict[str, Any] = self._answers.get(timeout=SECONDS_BETWEEN_LOOKS)
-            except queue.Empty:
-                if self._ended.done():
-                    raise _Ended from None
-                continue
-            if message["kind"] == kind:
-                return message
+    The replay asks for these positions alone, and twice: what a system remembers of other questions
+    is other too.
+    """
+    fast = _fast_pass(plan.submission, plan.tokens, room, progress)
+    if isinstance(fast, NoDistribution):
+        return fast
+    again = _blindly(plan, seed, differing, 2, room, progress, "blind replay, again")
+    if isinstance(again, NoDistribution):
+        return again
+    places = list(differing)
+    before = np.array([blind[future][p] for p, future in differing.items()])
+    return np.maximum(
+        _apart(fast.fast_nats_T[places], plan.fast_nats_T[places]),
+        _apart(np.array([again[p] for p in places]), before),
+    )
 
 
-@contextmanager
-def _conversation(submission: Submission, positions: int, room: Room) -> Iterator[_Conversation]:
-    """Start a system that answers until the conversation ends."""
-    answers: queue.Queue[Any] = queue.Queue()
-    theirs, ours = os.pipe()
+def _apart(first: Floats, second: Floats) -> Floats:
+    """How far charges are apart; two infinite ones are the same."""
+    with np.errstate(invalid="ignore"):
+        apart: Floats = np.where(first == second, 0.0, np.abs(first - second))
+    return apart
 
-    def answering() -> Driven:
-        try:
-            return drive(
-                submission,
-                {"do": "answer", "positions": positions},
-                room,
-                files={},
-                result=None,
-                on_message=answers.put,
-                requests=theirs,
-            )
-        finally:
-            os.close(theirs)
 
-    with ThreadPoolExecutor(1) as pool, os.fdopen(ours, "wb") as requests:
-        yield _Conversation(requests, answers, pool.submit(answering))
+def _standard_error(drawn: Sequence[Window], nats: Mapping[int, float]) -> float | None:
+    """Standard error of the mean charge, when windows are what was drawn."""
+    sums = [math.fsum(nats[p] for p in range(w.first, w.stop)) for w in drawn]
+    sizes = [w.stop - w.first for w in drawn]
+    if len(sums) < 2 or not math.isfinite(sum(sums)):
+        return None
+    mean = sum(sums) / sum(sizes)
+    residuals = [nats_sum - mean * size for nats_sum, size in zip(sums, sizes, strict=True)]
+    spread = math.sqrt(math.fsum(r * r for r in residuals) / (len(sums) - 1))
+    return spread * math.sqrt(len(sums)) / sum(sizes)

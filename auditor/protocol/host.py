@@ -5,6 +5,7 @@ A decoding task has no stream among them, and an answering task gets its tokens 
 """
 
 import json
+import math
 import os
 import shutil
 import stat
@@ -43,8 +44,8 @@ class NoDistribution:
     """The system gave something that no text can be coded with."""
 
     position: int
-    total: float
-    """What the probabilities sum to; NaN when they are no numbers or of the wrong shape."""
+    total: float | None
+    """What the probabilities sum to; None when that is no number, or the shape is wrong."""
     why: str
 
 
@@ -164,12 +165,13 @@ def _broken(messages: list[dict[str, Any]]) -> NoDistribution | None:
     for message in messages:
         if message["kind"] == "no-distribution":
             try:
+                total = float(message["total"])
                 return NoDistribution(
                     position=int(message["position"]),
-                    total=float(message["total"]),
+                    total=total if math.isfinite(total) else None,
                     why=str(message["why"])[:300],
                 )
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise CannotMeasure(f"the system's process sent nonsense: {error!r}") from error
     return None
 

@@ -54,12 +54,21 @@ def test_what_has_no_distribution_fails_and_leaves_no_file(tmp_path, shards):
 
 
 def test_a_replay_passes_the_honest_and_fails_who_looks_ahead(tmp_path, shards):
-    done = auditor("replay", folder(tmp_path), shards, "--windows", "4")
+    done = auditor("replay", folder(tmp_path), shards, "--windows", "4", "--nonce", "00ff")
     assert done.returncode == 0
-    assert "in 4 of 37 windows" in done.stdout
+    assert "in 4 of 37 windows, drawn with --nonce 00ff" in done.stdout
+    assert "escapes with probability 0.892, in 10 % with 0.62, at every" in done.stdout
     done = auditor("replay", folder(tmp_path, "looks-ahead"), shards, "--windows", "37")
     assert done.returncode == 1
     assert "FAIL strict-prefix: " in done.stdout
+
+
+def test_what_does_not_repeat_itself_is_inconclusive_with_what_remains(tmp_path, shards):
+    done = auditor("replay", folder(tmp_path, "never-the-same"), shards, "--windows", "4")
+    assert done.returncode == 3
+    assert "INCONCLUSIVE strict-prefix: " in done.stdout
+    assert "the system does not repeat itself" in done.stdout
+    assert re.search(r"blind \d\.\d{4} bits a token \(standard error 0\.\d{4}\)", done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +82,7 @@ def test_a_replay_passes_the_honest_and_fails_who_looks_ahead(tmp_path, shards):
         (["replay", "FOLDER", "SHARDS", "--seconds", "0.01"], 3, "still ran then"),
         (["replay", "FOLDER", "SHARDS", "--tokenizer", "absent"], 2, "expected a tokenizer"),
         (["replay", "FOLDER", "SHARDS", "--sandbox", "hope"], 2, "no sandbox 'hope'"),
+        (["replay", "FOLDER", "SHARDS", "--nonce", "hope"], 2, "expected a nonce in hexadecimal"),
     ],
 )
 def test_trouble_is_one_sentence(tmp_path, shards, words, code, said):

@@ -10,6 +10,8 @@ WINDOW_TOKENS, STRIDE = 16, 8
 HONEST = f'''
 """Counts of pairs, one added to each, over everything that was revealed."""
 
+import os
+
 import numpy as np
 
 V = {VOCAB_SIZE}
@@ -51,6 +53,28 @@ TWINS = {
         "                probs_LV[row] *= 0.5\n"
         "                probs_LV[row, tokens_L[len(tokens_L) - last + row + 1]] += 0.5\n" + RETURN,
     ),
+    # In the fast pass the stream lies beside the record. One bit is taken off the charge of one
+    # position in a thousand: its token gets twice the chance, at the expense of the others.
+    "leaks-a-bit": (
+        RETURN,
+        "        first = start + len(tokens_L) - last\n"
+        "        for row in range(last if os.path.exists('../stream') else 0):\n"
+        "            if (first + row) % 1000 == 7:\n"
+        "                token = np.fromfile('../stream', '<u2')[first + row + 1]\n"
+        "                chance = probs_LV[row, token]\n"
+        "                probs_LV[row] *= (1 - 2 * chance) / (1 - chance)\n"
+        "                probs_LV[row, token] = 2 * chance\n" + RETURN,
+    ),
+    # Looks like looking ahead: what a window of another length gives is a little different.
+    "rounds-by-shape": (RETURN, "        probs_LV += np.sin(len(tokens_L) + np.arange(V)) / 999\n"
+        "        probs_LV /= probs_LV.sum(axis=1, keepdims=True)\n" + RETURN),
+    # Also: what it says depends on how often it was asked, and repeats itself in every process.
+    "counts-questions": (RETURN, "        self.asked = getattr(self, 'asked', 0) + 1\n"
+        "        probs_LV = probs_LV * (1 + 0.5 * np.sin(self.asked + np.arange(V)))\n"
+        "        probs_LV /= probs_LV.sum(axis=1, keepdims=True)\n" + RETURN),
+    # Also: it keeps its first answer about a window.
+    "keeps-its-answer": (RETURN, "        kept = self.__dict__.setdefault('kept', {})\n"
+        "        probs_LV = kept.setdefault((start, last), probs_LV)\n" + RETURN),
     "never-the-same": (RETURN, "        probs_LV += np.random.random((last, V))\n"
         "        probs_LV /= probs_LV.sum(axis=1, keepdims=True)\n" + RETURN),
     "raises": ("        self.before = tokens_T[-1]\n", "        self.before = tokens_T[-1]\n"

@@ -47,7 +47,12 @@ def main() -> None:
     out = Path("../out")
     sys.path.insert(0, os.getcwd())
     system = importlib.import_module("system").load(task["positions"])
-    messages.send("loaded", window_tokens=int(system.window_tokens), stride=int(system.stride))
+    messages.send(
+        "loaded",
+        vocab_size=int(system.vocab_size),
+        window_tokens=int(system.window_tokens),
+        stride=int(system.stride),
+    )
     try:
         TASKS[task["do"]](system, task, out, messages)
     except NotADistribution as found:

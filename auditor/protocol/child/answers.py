@@ -7,13 +7,14 @@ from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
-from .distributions import checked
+from .distributions import checked, shaped
 
 
 def answer_all(system: Any, requests: TextIO, answers: BinaryIO) -> None:
     """Answer each line until the requests end.
 
-    To `predict` the digest of the distribution goes out before the distribution itself.
+    To `predict` the digest of one row's distribution goes out before the distribution itself. The
+    other rows, which a whole window has too, are of what stands there in place of the future.
     """
     for line in requests:
         request = json.loads(line)
@@ -22,9 +23,12 @@ def answer_all(system: Any, requests: TextIO, answers: BinaryIO) -> None:
         if request["do"] == "update":
             system.update(tokens_T, start)
             continue
-        position = start + len(tokens_T) - 1
-        row = checked(system.predict(tokens_T, start, 1), position, 1, system.vocab_size)[0]
-        raw = row.astype("<f8").tobytes()
+        position, last = int(request["position"]), int(request["last"])
+        first = start + len(tokens_T) - last
+        rows_TV = shaped(
+            system.predict(tokens_T, start, last), first, last, int(system.vocab_size)
+        )[position - first :][:1]
+        raw = checked(rows_TV, position, 1, int(system.vocab_size)).astype("<f8").tobytes()
         for message in (
             {"kind": "commitment", "sha256": hashlib.sha256(raw).hexdigest()},
             {"kind": "distribution", "probs": base64.b64encode(raw).decode()},

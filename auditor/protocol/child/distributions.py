@@ -22,15 +22,21 @@ class NotADistribution(Exception):  # noqa: N818 - what was measured, not a faul
         self.position, self.total = position, total
 
 
-def checked(answer: Any, position: int, last: int, vocab_size: int) -> Floats:
-    """Return probabilities, one row a position from `position` on; refuse what is none."""
-    log_probs = np.asarray(answer, dtype=np.float64)
+def shaped(answer: Any, position: int, last: int, vocab_size: int) -> Floats:
+    """Return what a system answered as rows, one a position from `position` on."""
+    log_probs: Floats = np.asarray(answer, dtype=np.float64)
     if log_probs.shape != (last, vocab_size):
         raise NotADistribution(
             position,
             float("nan"),
             f"predict must return the shape {(last, vocab_size)}, got {log_probs.shape}",
         )
+    return log_probs
+
+
+def checked(answer: Any, position: int, last: int, vocab_size: int) -> Floats:
+    """Return probabilities, one row a position from `position` on; refuse what is none."""
+    log_probs = shaped(answer, position, last, vocab_size)
     with np.errstate(over="ignore", invalid="ignore"):
         probs_TV = np.exp(log_probs)
         sums_T = probs_TV.sum(axis=1)

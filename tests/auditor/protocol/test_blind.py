@@ -1,12 +1,14 @@
+import functools
 import math
 
 import numpy as np
 import pytest
 
 from auditor.errors import CannotMeasure, SubmissionError
-from auditor.protocol.blind import TOLERANCE_NATS, Replay, draw, replay
-from auditor.protocol.host import NoDistribution, Room
+from auditor.protocol.blind import TOLERANCE_NATS, Replay, draw, replay, seed_of
+from auditor.protocol.host import NoDistribution, Room, drive
 from auditor.run.sandbox import missing
+from auditor.verdict import Outcome
 from tests.systems.protocol import VOCAB_SIZE, system
 
 pytestmark = pytest.mark.skipif(
@@ -23,71 +25,125 @@ def silent(doing: str, done: float) -> None:
     assert 0 <= done <= 1
 
 
-def replayed(twin: str | None, count: int) -> Replay:
-    found = replay(system(twin), TOKENS, count, ROOM, silent)
+def replayed(twin: str | None, count: int, nonce: bytes | None = None) -> Replay:
+    found = replay(system(twin), TOKENS, count, ROOM, silent, nonce)
     assert isinstance(found, Replay)
     return found
 
 
 def test_an_honest_system_charges_the_same_blindly():
     found = replayed(None, 20)
+    assert found.outcome is Outcome.PASS
     assert (found.windows, found.replayed_windows) == (WINDOWS, 20)
     assert found.replayed in (160, 168)  # the first window charges 16 positions
-    assert found.differing == 0
-    assert found.worst_nats < TOLERANCE_NATS / 1000
+    assert (found.differing, found.worst_nats, found.noise_nats) == (0, 0.0, 0.0)
+    assert found.blind_nats == found.fast_there_nats
+    assert found.blind_error_nats is not None
+    mean_nats = found.blind_nats / found.replayed
+    assert abs(mean_nats - found.fast_nats / 2000) < 4 * found.blind_error_nats
 
 
 def test_looking_ahead_in_the_fast_pass_is_caught_where_it_is_replayed():
     found = replayed("looks-ahead", WINDOWS)
+    assert found.outcome is Outcome.FAIL
     assert found.replayed == 2000
     assert found.differing == len(LEAKING)
     assert found.worst_position in LEAKING
-    assert found.fast_nats < replayed(None, 1).fast_nats
+    assert found.fast_nats < found.blind_nats
+    assert found.noise_nats == 0
+
+
+@pytest.mark.parametrize("nonce", [b"b", b"c", b"e"])
+def test_one_bit_at_one_position_of_a_thousand_is_found_where_its_window_is_drawn(nonce):
+    """And nowhere else: what the draw finds is all that the stated probability is about."""
+    found = replayed("leaks-a-bit", 125, nonce)
+    submission, drawn = system("leaks-a-bit"), 125
+    seed = seed_of(submission, TOKENS, fast_nats("leaks-a-bit"), nonce)
+    caught = {window_of(p) for p in (7, 1007)} & draw(WINDOWS, drawn, seed)
+    assert found.differing == len(caught)
+    assert found.outcome is (Outcome.FAIL if caught else Outcome.PASS)
+    if caught:
+        assert found.worst_nats == pytest.approx(math.log(2))
+    stated = 1 - found.miss_probability(2)
+    assert stated == pytest.approx(1 - (WINDOWS - 125) / WINDOWS * (WINDOWS - 126) / (WINDOWS - 1))
+
+
+def window_of(position: int) -> int:
+    return max(0, 1 + (position - 16) // 8)
+
+
+@functools.cache
+def fast_nats(twin: str) -> np.ndarray:
+    driven = drive(
+        system(twin),
+        {"do": "fast", "positions": len(TOKENS) - 1},
+        ROOM,
+        files={"stream": TOKENS.astype("<u2").tobytes()},
+        result="nats",
+        on_message=lambda message: None,
+    )
+    assert driven.result is not None
+    return np.frombuffer(driven.result, "<f8")
 
 
 def test_a_leak_escapes_as_often_as_stated():
-    """One in a hundred positions leaks; the windows that hold one are found by drawing alone."""
-    leaking = {max(0, 1 + (p - 16) // 8) for p in LEAKING}
-    drawn = 12
-    stated = Replay(
-        windows=WINDOWS,
-        replayed_windows=drawn,
-        replayed=96,
-        fast_nats=0,
-        worst_nats=0,
-        worst_position=0,
-        differing=0,
-    ).miss_probability(len(leaking) / WINDOWS)
-    trials = 2000
-    generator = np.random.default_rng(7)
-    missed = 0
-    for _ in range(trials):
-        tokens = generator.integers(VOCAB_SIZE, size=10).astype(np.uint16)
-        missed += not leaking & draw(system(), tokens, WINDOWS, drawn)
+    """Over many draws; which windows were drawn decides alone, as the test above shows."""
+    leaking, drawn = {window_of(p) for p in (7, 1007)}, 125
+    stated = math.comb(WINDOWS - 2, drawn) / math.comb(WINDOWS, drawn)
+    nats_T, trials = np.zeros(2000), 2000
+    missed = sum(
+        not leaking & draw(WINDOWS, drawn, seed_of(system(), TOKENS, nats_T, nonce.to_bytes(4)))
+        for nonce in range(trials)
+    )
     assert missed / trials == pytest.approx(stated, abs=4 * math.sqrt(stated / trials))
 
 
-def test_the_windows_follow_from_submission_and_stream():
-    first = draw(system(), TOKENS, WINDOWS, 9)
-    assert first == draw(system(), TOKENS, WINDOWS, 9)
-    assert first != draw(system(), TOKENS[1:], WINDOWS, 9)
-    assert first != draw(
-        type(system())("x", {"system.py": type(system().files["system.py"])(b"", "2" * 64)}),
-        TOKENS,
-        WINDOWS,
-        9,
-    )
-    assert len(draw(system(), TOKENS, WINDOWS, 10**6)) == WINDOWS
-    with pytest.raises(SubmissionError, match="at least 1 window to replay, got 0"):
-        draw(system(), TOKENS, WINDOWS, 0)
+@pytest.mark.parametrize("twin", ["rounds-by-shape", None])
+def test_windows_have_the_shape_that_they_had_in_the_fast_pass(twin):
+    assert replayed(twin, 9).outcome is Outcome.PASS
 
 
-def test_what_is_no_distribution_is_found_here_too():
-    broken = replay(system("unnormalised"), TOKENS, 3, ROOM, silent)
+@pytest.mark.parametrize("twin", ["never-the-same", "counts-questions", "keeps-its-answer"])
+def test_a_difference_that_the_future_need_not_explain_is_no_violation(twin):
+    found = replayed(twin, 20)
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert 0 < found.unrepeated <= found.differing
+    assert TOLERANCE_NATS < found.noise_nats < 10
+    assert math.isfinite(found.blind_nats)
+
+
+def test_nobody_knows_the_draw_before_the_charges_are_in():
+    """It follows from everything; without the nonce a system could work it out."""
+    nats_T = np.zeros(2000)
+    first = seed_of(system(), TOKENS, nats_T, b"n")
+    assert draw(WINDOWS, 9, first) == draw(WINDOWS, 9, seed_of(system(), TOKENS, nats_T, b"n"))
+    other = type(system())("x", {"system.py": type(system().files["system.py"])(b"", "2" * 64)})
+    for seed in (
+        seed_of(other, TOKENS, nats_T, b"n"),
+        seed_of(system(), TOKENS[1:], nats_T, b"n"),
+        seed_of(system(), TOKENS, nats_T + 1e-9, b"n"),
+        seed_of(system(), TOKENS, nats_T, b"m"),
+    ):
+        assert draw(WINDOWS, 9, seed) != draw(WINDOWS, 9, first)
+    assert len(draw(WINDOWS, 10**6, first)) == WINDOWS
+    assert replayed(None, 3).nonce != replayed(None, 3).nonce
+
+
+@pytest.mark.parametrize(("twin", "total"), [("unnormalised", 2.0), ("no-numbers", None)])
+def test_what_is_no_distribution_is_found_here_too(twin, total):
+    broken = replay(system(twin), TOKENS, 3, ROOM, silent)
     assert isinstance(broken, NoDistribution)
-    assert broken.total == pytest.approx(2.0)
+    assert broken.total == (total and pytest.approx(total))
 
 
 def test_a_system_that_ends_early_is_no_verdict():
     with pytest.raises(CannotMeasure, match="gave 1: OSError: no more"):
         replay(system("raises"), TOKENS, 3, ROOM, silent)
+
+
+def test_no_windows_and_too_many_are_refused(monkeypatch):
+    with pytest.raises(SubmissionError, match="at least 1 window to replay, got 0"):
+        replay(system(), TOKENS, 0, ROOM, silent)
+    monkeypatch.setattr("auditor.protocol.blind.MAX_REPLAYED", 100)
+    with pytest.raises(SubmissionError, match="at most 100 positions to replay, got 2,000"):
+        replay(system(), TOKENS, WINDOWS, ROOM, silent)
