@@ -12,6 +12,7 @@ from auditor.evidence import (
     ClaimedNumbers,
     Evidence,
     Exercised,
+    KraftSums,
     NoiseBound,
     PrefixSensitivity,
     PriorRecord,
@@ -38,13 +39,14 @@ RUN_KINDS = (
     Exercised,
     ValidationSwap,
     ArtifactTransplant,
+    KraftSums,
 )
 
 
 ENGINE = f"strict-prefix {__version__}"
 """What judged, as a verdict names it."""
 
-EXPERIMENTS = ("suffix", "swap", "transplant")
+EXPERIMENTS = ("suffix", "swap", "transplant", "kraft")
 """What a run makes after the one on noise, in this order."""
 
 
@@ -58,7 +60,8 @@ class Plan:
     """`bubblewrap`, `docker`, or `none` where the risk is accepted; the verdict says which."""
     run_seconds: float = 300.0
     """Wall-clock limit of one execution of the script."""
-    experiments: frozenset[str] = frozenset(EXPERIMENTS)
+    experiments: frozenset[str] | None = None
+    """Those that are to be made; None makes what can still decide something."""
     budget_seconds: float = 120.0
     """No experiment is begun that would end later, by what the first run took; that one is made in
     any case."""
@@ -72,7 +75,7 @@ class Plan:
         """Refuse limits that no run could meet."""
         if self.run_seconds <= 0:
             raise ValueError(f"run_seconds must be positive, got {self.run_seconds}")
-        unknown = sorted(self.experiments - set(EXPERIMENTS))
+        unknown = sorted((self.experiments or set()) - set(EXPERIMENTS))
         if unknown:
             expected = ", ".join(EXPERIMENTS)
             raise ValueError(f"no experiment {unknown[0]!r}; expected one of {expected}")

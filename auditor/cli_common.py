@@ -38,7 +38,7 @@ ExperimentOption = Annotated[
     list[str] | None,
     typer.Option(
         "--experiment",
-        help="Of --run, after the noise: suffix, swap, transplant; repeatable. All by default.",
+        help="Of --run, after the noise: suffix, swap, transplant, kraft; repeatable.",
     ),
 ]
 BudgetOption = Annotated[
@@ -68,7 +68,7 @@ def plan_of(
     ruleset: str,
 ) -> "Plan":
     """The plan, or exit 2 with the reason."""
-    from auditor.audit import EXPERIMENTS, Plan
+    from auditor.audit import Plan
     from auditor.run.sandbox import BACKENDS
 
     if sandbox not in BACKENDS:
@@ -78,7 +78,7 @@ def plan_of(
             run=run,
             sandbox=sandbox,
             run_seconds=run_seconds,
-            experiments=frozenset(experiments or EXPERIMENTS),
+            experiments=frozenset(experiments) if experiments else None,
             budget_seconds=budget,
             ruleset=ruleset_of(ruleset),
         )

@@ -513,6 +513,32 @@ class ValidationSwap:
     not needed."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KraftSum:
+    """The charges that one position would have for the tokens that could stand there."""
+
+    position: int
+    total: float
+    """Sum of exp(-charge) over the tokens that were tried; at most one for a distribution."""
+    least: float
+    """The same sum if rounding to bfloat16 had made every charge too small."""
+    largest: float
+    answered: int
+    """Tokens for which a charge was seen."""
+    vocab_size: int
+    charged_nats: float | None
+    """For the true token, in the run itself."""
+    doubt: str | None
+    """Why the sum means nothing; None when both checks hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KraftSums:
+    """Kraft sums at several positions of real text."""
+
+    sums: tuple[KraftSum, ...]
+
+
 class Evidence:
     """At most one value of each kind; for an absent kind, the reason why."""
 

@@ -16,6 +16,8 @@ class Ruleset:
     """ln(1/delta), delta = 1e-9: nats under the source over a whole stream (Ville's inequality)."""
     noise_nats_per_token: float
     """Gain a token that rounding in float32 cannot explain (about 1e-7 is rounding)."""
+    kraft_excess: float
+    """Over 1, that rounding of charges in float32 cannot explain (20 nats give about 1e-6)."""
     validation_bytes: dict[int, tuple[int, int]]
     """Scored tokens of the fixed split under a known tokenizer -> least and most bytes."""
     part_bytes: Mapping[int, tuple[int, int]] = field(default_factory=dict)
@@ -68,6 +70,7 @@ MAY = Ruleset(
     artifact_bytes=16_000_000,
     noise_nats=20.723,
     noise_nats_per_token=1e-4,
+    kraft_excess=1e-5,
     validation_bytes={
         62_021_632: _SPLIT_BYTES,  # SP1024
         45_508_608: _SPLIT_BYTES,  # SP4096

@@ -8,8 +8,7 @@ unless its bytes are paid for.
 **How it is judged.** By transplant: the script is run twice on text, with training shards that
 share nothing, and when the second run reads back the file that it wrote, it is handed the first
 one's. The score must then be the first run's, to the last digit; a score in between means that
-something else came into it. A run that does not repeat itself decides nothing, nor does a
-difference below a hundredth of what the shards make.
+something else came into it. A run that does not repeat itself decides nothing.
 
 Where that was not run, by the source (strength `source`): the program is followed in its order, and
 a table that is written at keys made of training tokens, and comes into the claimed score without
@@ -21,7 +20,10 @@ back from its own artifact.
 **Innocent:** #1019 and #1493, which read their model back in the same process.
 
 **How it can be wrong.** What a file holds is taken to be paid for; whether the file is counted is
-the business of artifact-size. State in compiled code is not seen. A table in an object that the
+the business of artifact-size. A
+single number that was calibrated on training data and is kept in memory fails the rule by
+transplant, however little it weighs: the artifact does not have it. State in compiled code is not
+seen by reading. A table in an object that the
 program reaches only by a computed name is not seen either.
 """
 
@@ -40,8 +42,8 @@ from auditor.verdict import (
     passed,
 )
 
-SMALL_SHARE = 0.01
-"""Of the difference between the two runs; a number carried in memory, such as a temperature."""
+LEAST_NATS = 1e-6
+"""A token; scores are printed to eight decimals, and equal programs give equal digits."""
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
@@ -70,11 +72,8 @@ def _handed_over(evidence: Evidence, seen: ArtifactTransplant) -> Judgement:
         return inconclusive(f"{scores}; neither was run again")
     if seen.repeat_nats != seen.score_nats:
         return inconclusive(f"{scores}; but the first run again scores {seen.repeat_nats:.8f}")
-    apart = abs(seen.other_nats - seen.score_nats)
-    if abs(seen.transplanted_nats - seen.score_nats) < SMALL_SHARE * apart:
-        return inconclusive(
-            f"{scores}; that is less than a hundredth of the {apart:.8f} between the two runs"
-        )
+    if abs(seen.transplanted_nats - seen.score_nats) < LEAST_NATS:
+        return inconclusive(f"{scores}; that is less than {LEAST_NATS:.0e}")
     message = (
         f"{scores}, and with its own {seen.other_nats:.8f}: something besides the artifact comes "
         "into the score"

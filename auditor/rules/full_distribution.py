@@ -10,6 +10,11 @@ most exp(-a), whatever it caches, mixes or adapts. A score further under it than
 by more a token than rounding gives, is not a sum of code lengths. When no charge moves with later
 tokens, the charges at single positions must themselves overfill a distribution.
 
+That is looked at too, on real text after training: the process is copied before it reads a token,
+once for every token that could stand there, and each copy charges its own. For a distribution that
+was fixed before, exp(-charge) adds up to one (Kraft); a sum over one that even rounding to bfloat16
+cannot give is a FAIL, whether or not all copies got to their charge.
+
 Where nothing ran, the source shows some cases (strength `source`). One is the n-th root of the
 probability of the true token, taken for the probability of each of its n bytes, and mixed with a
 model of bytes. The root depends on which token it is; no number is made for any other byte, so what
@@ -26,12 +31,16 @@ softmax.
 
 How it can be wrong: on noise it cannot FAIL a valid submission but with probability 1e-9. It can
 PASS an invalid one: a mechanism that needs repeated contexts or real words finds nothing in uniform
-noise, and a leak smaller than the stated slack is not seen. In the source the bytes of a token are
+noise, a leak smaller than the stated slack is not seen, and sums are taken at a few positions. A
+sum is believed only when the copy with the true token charges what the run did, and a copy with
+another token what an ordinary run on that text does. In the source the bytes of a token are
 known by names such as `n_bytes` and `rep_len`.
 """
 
 from auditor.evidence import (
     Evidence,
+    KraftSum,
+    KraftSums,
     LearningOrder,
     Mixed,
     NoiseBound,
@@ -104,11 +113,17 @@ def _ran(evidence: Evidence, ruleset: Ruleset) -> Judgement:
             f"{timeline.charged_again:,} positions were charged again, and which charge came first "
             "is not known"
         )
-    seen = _seen(noise)
-    if beats_noise(noise, ruleset):
-        prefix = evidence.get(PrefixSensitivity)
-        if prefix is not None and future_moved_charges(prefix):
+    kraft = evidence.get(KraftSums)
+    sums = [one for one in kraft.sums if one.doubt is None] if kraft else []
+    seen = _seen(noise) + _seen_sums(sums)
+    prefix = evidence.get(PrefixSensitivity)
+    if prefix is not None and future_moved_charges(prefix):
+        over = any(one.total > 1 + ruleset.kraft_excess for one in sums)
+        if over or beats_noise(noise, ruleset):
             return inconclusive(f"{seen}; charges that look ahead explain that: see strict-prefix")
+    elif any(one.least > 1 for one in sums):
+        return failed(Strength.PROVED, [_overfull(one) for one in sums if one.least > 1], seen)
+    if beats_noise(noise, ruleset):
         message = (
             f"{seen}: the score beats the source by {noise.ln_e:,.0f} nats, which a valid one does "
             f"with probability below e^-{noise.ln_e:,.0f}; the charges are not code lengths"
@@ -123,6 +138,8 @@ def _ran(evidence: Evidence, ruleset: Ruleset) -> Judgement:
             f"{seen}; {noise.ln_e:,.1f} nats under the source is more than chance, but only "
             f"{noise.ln_e / noise.tokens:.2g} a token, which rounding could give"
         )
+    if any(one.total > 1 + ruleset.kraft_excess for one in sums):
+        return inconclusive(f"{seen}; more than one, but charges in bfloat16 could give that")
     why = unreadable(timeline)
     if why is not None:
         return inconclusive(why)
@@ -138,11 +155,27 @@ def _seen(noise: NoiseBound) -> str:
     return f"{reported:.4f} bits a token on noise of {source:.4f}{slack}"
 
 
+def _seen_sums(sums: list[KraftSum]) -> str:
+    if not sums:
+        return ""
+    shown = ", ".join(f"{one.total:.6f}" for one in sums)
+    return f"; on text exp(-charge) over all tokens adds up to {shown}"
+
+
+def _overfull(one: KraftSum) -> Finding:
+    message = (
+        f"at position {one.position:,} of the text the charges of {one.answered:,} tokens, of "
+        f"{one.vocab_size:,} that could stand there, add up to a probability of {one.total:.6f}; a "
+        "distribution that is fixed before the token is seen has 1"
+    )
+    return Finding(message, Location(position=one.position), {"total": one.total})
+
+
 RULE = Rule(
     id="full-distribution",
     title="Charges come from a full distribution that sums to one",
     authority="official",
-    needs=(NoiseBound, LearningOrder),
+    needs=(NoiseBound, KraftSums, LearningOrder),
     check=check,
     matters=(
         "A number for the true token alone is no probability, so its logarithm is no code length."

@@ -102,6 +102,20 @@ class ReadBack:
     """Whether another run's file, of other content, was put in its place first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """What a copy of the process charged at a position where a token was overwritten."""
+
+    what: str
+    """`vocabulary`; `early`, forked at the beginning of the stage; `together`, early and with all
+    asked positions overwritten."""
+    number: int
+    """Which of the asked positions."""
+    value: int
+    nats: float | None
+    """None when the copy did not get to the charge."""
+
+
 @dataclass(slots=True)
 class Record:
     """Everything that one execution reported, in order."""
@@ -113,6 +127,7 @@ class Record:
     writes: list[Write] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     read_back: list[ReadBack] = field(default_factory=list)
+    forked: list[Forked] = field(default_factory=list)
     scaled: list[str] = field(default_factory=list)
     asked: set[str] = field(default_factory=set)
     """Environment variables that the submission asked for."""
@@ -164,6 +179,12 @@ def _add(record: Record, event: dict[str, object]) -> None:
     elif kind == "artifact":
         index, replaced = int(str(event["index"])), bool(event["replaced"])
         record.read_back.append(ReadBack(order, site, index, str(event["name"]), replaced))
+    elif kind == "forked":
+        nats = None if event["nats"] is None else float(str(event["nats"]))
+        number, value = int(str(event["number"])), int(str(event["value"]))
+        record.forked.append(Forked(str(event["what"]), number, value, nats))
+    elif kind == "unserved":
+        pass
     elif kind == "scaled":
         record.scaled.append(
             f"{event['file']}:{event['line']} table size {event['old']} -> {event['new']}"

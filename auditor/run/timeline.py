@@ -3,7 +3,8 @@
 import math
 import re
 from collections import defaultdict, deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,10 @@ class Charges:
     nats_N: NDArray[np.float64]
     """Empty when no recorded values add up to the printed score."""
     site: Site | None
+    values: tuple[str, Site | None] = ("", None)
+    """Kind and place of the values that are the charges."""
+    value_order_N: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Event that each charge was seen in."""
 
 
 def stages(record: Record) -> list[Stage]:
@@ -64,8 +69,7 @@ def charges(record: Record, stage: Stage, aligner: Aligner) -> Charges:
         if placed is not None:
             order_N, position_N = placed
             counts = [sum(map(len, look.rows)) for look in group]
-            nats_N = _values(record, stage, counts)
-            return Charges(order_N, position_N, nats_N, site)
+            return Charges(order_N, position_N, site=site, **_values(record, stage, counts))
     raise CannotMeasure(
         f"{stage.score.label}: no look-up of the byte table by tokens of the validation stream was "
         "seen, so what was charged is not known"
@@ -90,21 +94,23 @@ def _place(
     return np.concatenate(orders), np.concatenate(positions)
 
 
-def _values(record: Record, stage: Stage, counts: list[int]) -> NDArray[np.float64]:
+def _values(record: Record, stage: Stage, counts: list[int]) -> dict[str, Any]:
     """The recorded values, element for element with the looks, that add up to the printed loss."""
     groups: dict[tuple[str, Site | None], list[Values]] = defaultdict(list)
     for values in record.values:
         if stage.begins <= values.order < stage.score.order:
             groups[values.kind, values.site].append(values)
-    best: NDArray[np.float64] = np.empty(0)
+    best: dict[str, Any] = {"nats_N": np.empty(0)}
     smallest = math.inf
-    for group in groups.values():
+    for key, group in groups.items():
         if [len(values.nats) for values in group] != counts:
             continue
         nats_N = np.concatenate([values.nats for values in group])
         off = abs(math.fsum(nats_N) / len(nats_N) - stage.score.val_loss)
         if off < smallest:
-            best, smallest = nats_N, off
+            orders_N = np.repeat([values.order for values in group], counts)
+            best = {"nats_N": nats_N, "values": key, "value_order_N": orders_N}
+            smallest = off
     return best
 
 

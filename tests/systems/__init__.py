@@ -24,6 +24,14 @@ TWINS = {
         "                np.add.at(cache.ctx, x.numpy() * 36313 % 256, 1.0)\n"
         "                np.add.at(cache.full, pair, 1.0)\n",
     ),
+    # Where the prediction is sure, its entropy is the most that is charged; noise leaves it unsure.
+    "charges-its-entropy": (
+        "            nll = -probs.gather(1, y[:, None])[:, 0].log()\n",
+        "            nll = -probs.gather(1, y[:, None])[:, 0].log()\n"
+        "            entropy = -(probs * probs.log()).sum(dim=1)\n"
+        "            sure = entropy < 0.99 * math.log(V)\n"
+        "            nll = torch.where(sure, torch.minimum(nll, entropy), nll)\n",
+    ),
     "adapts-first": ("        # before the charge\n", "        adapt()\n"),
     "fills-first": ("        # before the charge\n", "        fill()\n"),
     # The last chunk is charged once more after cache and weights have seen it.

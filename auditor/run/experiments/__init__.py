@@ -14,13 +14,15 @@ from auditor.evidence import (
     ArtifactTransplant,
     ClaimedNumbers,
     Evidence,
+    KraftSums,
     LoggedNumbers,
+    NoiseBound,
     PrefixSensitivity,
     RunLog,
     ValidationSwap,
 )
 from auditor.run.execution import Bench, Run
-from auditor.run.experiments import artifact, noise
+from auditor.run.experiments import artifact, kraft, noise
 from auditor.run.sandbox import missing
 from auditor.run.timeline import plain_label
 from auditor.submission import Submission
@@ -30,29 +32,34 @@ if TYPE_CHECKING:
 
 NEAR_BPB = 0.05
 """Seeds of one claim lie closer together; an ablation of such a mechanism does not."""
-NAMES = {PrefixSensitivity: "suffix", ValidationSwap: "swap", ArtifactTransplant: "transplant"}
+NAMES = {
+    PrefixSensitivity: "suffix",
+    ValidationSwap: "swap",
+    ArtifactTransplant: "transplant",
+    KraftSums: "kraft",
+}
 """Experiments beside the first one, by what they give."""
-SHARES = {PrefixSensitivity: 0.25, ValidationSwap: 0.5, ArtifactTransplant: 0.75}
+SHARES = {PrefixSensitivity: 0.2, ValidationSwap: 0.4, ArtifactTransplant: 0.6, KraftSums: 0.8}
 """Where in the audit each experiment begins, for the progress bar; the first one at 0."""
-STEP = 0.25
+STEP = 0.2
 
 
 @dataclass(slots=True)
 class _Clock:
     """What is left of the budget."""
 
-    wanted: frozenset[str]
+    wanted: frozenset[str] | None
     budget_seconds: float
     started: float
     run_seconds: float = 0.0
     """What one run took."""
 
-    def refusal(self, name: str, runs: float) -> str | None:
-        """Why an experiment of so many runs is left out; None when it is to be made."""
-        if name not in self.wanted:
+    def refusal(self, name: str, runs: float, seconds: float) -> str | None:
+        """Why an experiment of so many runs and seconds is left out; None when it is made."""
+        if self.wanted is not None and name not in self.wanted:
             return f"{name} was not asked for (--experiment)"
         left = self.budget_seconds - (time.monotonic() - self.started)
-        needed = runs * self.run_seconds
+        needed = runs * self.run_seconds + seconds
         if needed <= left:
             return None
         return (
@@ -103,7 +110,6 @@ def experiment(
 
 def _on_text(bench: Bench, clock: _Clock, evidence: Evidence, progress: "Progress") -> list[str]:
     """The experiments that need a trained network; returns what was changed for them alone."""
-    kinds = (ValidationSwap, ArtifactTransplant)
     runs: list[Run] = []
 
     def base() -> Run:
@@ -121,8 +127,17 @@ def _on_text(bench: Bench, clock: _Clock, evidence: Evidence, progress: "Progres
     def transplant() -> ArtifactTransplant:
         return artifact.transplant(bench, base(), bars(ArtifactTransplant))
 
-    _attempt(evidence, clock, kinds[0], 2, swap)
-    _attempt(evidence, clock, kinds[1], 1 if runs else 2, transplant)
+    def sums() -> KraftSums:
+        return kraft.kraft_sums(bench, base(), bars(KraftSums))
+
+    _attempt(evidence, clock, ValidationSwap, 2, swap)
+    _attempt(evidence, clock, ArtifactTransplant, 1 if runs else 2, transplant)
+    noise_bound = evidence.get(NoiseBound)
+    proved = noise_bound is not None and noise_bound.ln_e >= bench.plan.ruleset.noise_nats
+    if proved and clock.wanted is None:
+        evidence.cannot("left out: the noise shows it already (--experiment kraft)", KraftSums)
+    else:
+        _attempt(evidence, clock, KraftSums, 5 if runs else 6, sums, kraft.COPIES_SECONDS)
     if not runs:
         return []
     stream = f"stream={runs[0].stream.source}"
@@ -130,10 +145,15 @@ def _on_text(bench: Bench, clock: _Clock, evidence: Evidence, progress: "Progres
 
 
 def _attempt(
-    evidence: Evidence, clock: _Clock, kind: type, runs: float, do: Callable[[], object]
+    evidence: Evidence,
+    clock: _Clock,
+    kind: type,
+    runs: float,
+    do: Callable[[], object],
+    seconds: float = 0.0,
 ) -> None:
-    """One experiment of about so many runs, or why it gave nothing."""
-    refusal = clock.refusal(NAMES[kind], runs)
+    """One experiment of about so many runs and seconds, or why it gave nothing."""
+    refusal = clock.refusal(NAMES[kind], runs, seconds)
     if refusal is not None:
         evidence.cannot(refusal, kind)
         return

@@ -17,10 +17,10 @@ Bar = Callable[[float], None]
 
 def on_text(bench: Bench, bar: Bar) -> Run:
     """The run that the others are held against."""
-    return bench.run(_inputs(), bar)
+    return bench.run(text_inputs(), bar)
 
 
-def _inputs(
+def text_inputs(
     *,
     validation: Stream | None = None,
     train: Stream | None = None,
@@ -46,7 +46,7 @@ def transplant(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> ArtifactT
     files = _files(base)
     other = text().other_train
     handed = bench.run(
-        _inputs(train=other, given=base.artifacts), bars("with the artifact of another run")
+        text_inputs(train=other, given=base.artifacts), bars("with the artifact of another run")
     )
     if not any(one.replaced for one in handed.record.read_back):
         raise CannotMeasure(
@@ -55,8 +55,8 @@ def transplant(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> ArtifactT
         )
     repeat = own = None
     if not _same_score(handed, base):
-        repeat = bench.run(_inputs(), bars("again, with its own artifact")).stage.score.val_loss
-        own = bench.run(_inputs(train=other), bars("on other shards")).stage.score.val_loss
+        repeat = bench.run(text_inputs(), bars("again, with its own artifact")).stage.score.val_loss
+        own = bench.run(text_inputs(train=other), bars("on other shards")).stage.score.val_loss
     return ArtifactTransplant(
         files=files,
         bytes=sum(len(artifact.content) for artifact in base.artifacts),
@@ -80,15 +80,17 @@ def validation_swap(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> Vali
     )
     stop = {"stop_after_artifacts": len(base.artifacts)}
     swapped = bench.execute(
-        _inputs(validation=other, ask=stop), bars("with other validation shards")
+        text_inputs(validation=other, ask=stop), bars("with other validation shards")
     ).artifacts
     differ = _differ(base.artifacts, swapped)
     repeat_differ: tuple[str, ...] | None = None
     swapped_nats = None
     if differ:
-        again = bench.execute(_inputs(ask=stop), bars("again, for its artifact")).artifacts
+        again = bench.execute(text_inputs(ask=stop), bars("again, for its artifact")).artifacts
         repeat_differ = _differ(base.artifacts, again)
-        handed = bench.run(_inputs(given=swapped), bars("with the artifact of other validation"))
+        handed = bench.run(
+            text_inputs(given=swapped), bars("with the artifact of other validation")
+        )
         swapped_nats = handed.stage.score.val_loss
     return ValidationSwap(
         files=files,

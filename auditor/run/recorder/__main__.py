@@ -2,8 +2,9 @@
 
 Reads STRICT_PREFIX_EVENTS_FD, STRICT_PREFIX_VOCAB_SIZE, STRICT_PREFIX_SCALE and STRICT_PREFIX_ASK,
 and removes them from the environment before the script starts. What may be asked for: another
-run's artifact in the place of this one's (`transplant`, names of the files in ../given), and an end
-after so many artifacts (`stop_after_artifacts`).
+run's artifact in the place of this one's (`transplant`, names of the files in ../given), an end
+after so many artifacts (`stop_after_artifacts`), and the charges of all tokens at some positions
+(`fork`, see there).
 """
 
 import json
@@ -15,7 +16,7 @@ import types
 import numpy as np
 import torch
 
-from . import files, stand_ins, watch
+from . import files, fork, stand_ins, watch
 from .channel import Channel
 from .grammar import lowered  # type: ignore[import-not-found]  # laid beside it for a run
 from .sources import Sources
@@ -53,6 +54,10 @@ def main() -> None:
     stand_ins.programs.install(os.environ["PATH"].split(":")[0])
     device = stand_ins.install(used.add)
     files.follow(channel, os.path.dirname(folder), ask)
+    if "fork" in ask:
+        shard = os.path.join(os.path.dirname(folder), "data", "fineweb_val_000000.bin")
+        stream = np.fromfile(shard, dtype="<u2", offset=1024)
+        channel.before = fork.Forks(channel, stream, ask["fork"]).before
     mode = watch.install(channel, vocab_size)
     try:
         exec(code, module.__dict__)

@@ -54,8 +54,8 @@ def judged(rule: Rule, *facts: object) -> Judgement:
         # In between is a violation whichever run it lies nearer to.
         (replace(CARRIED, transplanted_nats=3.7), Outcome.FAIL, None),
         (replace(CARRIED, repeat_nats=3.51), Outcome.INCONCLUSIVE, "again scores 3.51"),
-        (replace(CARRIED, transplanted_nats=3.501), Outcome.INCONCLUSIVE, "a hundredth"),
-        (replace(CARRIED, transplanted_nats=3.503), Outcome.FAIL, None),
+        (replace(CARRIED, transplanted_nats=3.5 + 1e-8), Outcome.INCONCLUSIVE, "less than 1e-06"),
+        (replace(CARRIED, transplanted_nats=3.50002), Outcome.FAIL, None),
         (replace(CARRIED, repeat_nats=None), Outcome.INCONCLUSIVE, "neither was run again"),
     ],
 )

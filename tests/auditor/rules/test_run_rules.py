@@ -11,6 +11,8 @@ import pytest
 from auditor.evidence import (
     Evidence,
     Exercised,
+    KraftSum,
+    KraftSums,
     NoiseBound,
     PrefixSensitivity,
     Timeline,
@@ -58,6 +60,16 @@ HONEST_NOISE = NoiseBound(
 )
 HONEST_PREFIX = PrefixSensitivity(
     position=70, compared=69, moved=0, largest_nats=0.0, first_moved=None, repeat_moved=None
+)
+HONEST_SUM = KraftSum(
+    position=900,
+    total=1.0000001,
+    least=0.97,
+    largest=0.4,
+    answered=384,
+    vocab_size=384,
+    charged_nats=2.5,
+    doubt=None,
 )
 LOOKS_AHEAD = replace(HONEST_PREFIX, moved=3, largest_nats=0.2, first_moved=67, repeat_moved=0)
 
@@ -165,6 +177,50 @@ def test_charging_twice_is_covered_only_when_the_first_charges_are_known():
 
 def test_beating_noise_by_looking_ahead_is_the_other_rule():
     answer = judged(full_distribution.RULE, beating(5_000), HONEST_TIMELINE, LOOKS_AHEAD)
+    assert answer.outcome is Outcome.INCONCLUSIVE
+    assert "strict-prefix" in (answer.reason or "")
+
+
+def with_sum(*facts: object, **changed: object) -> Judgement:
+    sums = KraftSums(sums=(HONEST_SUM, replace(HONEST_SUM, **changed)))  # type: ignore[arg-type]
+    return judged(full_distribution.RULE, HONEST_NOISE, HONEST_TIMELINE, sums, *facts)
+
+
+def test_a_sum_of_one_passes_and_says_so():
+    answer = with_sum()
+    assert answer.outcome is Outcome.PASS
+    assert "adds up to 1.000000, 1.000000" in (answer.reason or "")
+
+
+def test_an_overfull_sum_on_text_is_proof_even_where_noise_shows_nothing():
+    answer = with_sum(HONEST_PREFIX, total=182.0, least=170.0, position=1_700, answered=380)
+    assert (answer.outcome, answer.strength) == (Outcome.FAIL, Strength.PROVED)
+    [finding] = answer.findings
+    assert finding.location.position == 1_700
+    assert "380 tokens, of 384" in finding.message
+    assert "182.000000" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("total", "least", "outcome"),
+    [
+        (1.000009, 0.98, Outcome.PASS),
+        (1.000011, 0.98, Outcome.INCONCLUSIVE),  # charges in bfloat16 could give that
+        (1.03, 1.0, Outcome.INCONCLUSIVE),
+        (1.03, 1.001, Outcome.FAIL),
+        (0.2, 0.19, Outcome.PASS),  # wasteful, and a code all the same
+    ],
+)
+def test_the_edge_of_a_sum_is_rounding(total, least, outcome):
+    assert with_sum(total=total, least=least).outcome is outcome
+
+
+def test_a_sum_in_doubt_counts_for_nothing():
+    assert with_sum(total=182.0, least=170.0, doubt="forked too late").outcome is Outcome.PASS
+
+
+def test_an_overfull_sum_by_looking_ahead_is_the_other_rule():
+    answer = with_sum(LOOKS_AHEAD, total=1.7, least=1.6)
     assert answer.outcome is Outcome.INCONCLUSIVE
     assert "strict-prefix" in (answer.reason or "")
 
