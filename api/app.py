@@ -17,7 +17,7 @@ from api.errors import StartError
 from api.jobs import Jobs
 from api.keys import Keys
 from api.middleware import FORM_BYTES, AddHeaders, LimitBody
-from api.routes import audits, events, pages, rules, session, verdicts
+from api.routes import audits, board, events, pages, review, rules, session, verdicts
 from api.routes.dependencies import own_page, right_host
 from api.settings import Settings
 from api.store import Store
@@ -105,7 +105,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.jobs = service.jobs
     app.state.keys = Keys(service.database, service.settings)
     app.state.rates = Rates()
-    for noun in (pages, session, audits, events, verdicts, rules):
+    for noun in (pages, board, session, audits, events, verdicts, rules, review):
         app.include_router(noun.router)
     errors.install(app)
     app.add_middleware(LimitBody, limit=service.settings.max_upload_bytes + FORM_BYTES)

@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     session_seconds: int = Field(
         default=12 * 3600, gt=0, description="How long a browser stays signed in."
     )
+    signing_key: Path | None = Field(
+        default=None,
+        description="Private key (auditor keygen) that signs envelopes; without one they are bare.",
+    )
     data: Path = Field(default_factory=_home, description="Folder of the databases and archives.")
     database: str = Field(
         default="",

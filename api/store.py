@@ -15,8 +15,18 @@ from sqlalchemy.orm import Session
 from api.access import LOCAL
 from api.blobs import Blobs
 from api.db import Database
+from api.derived import outcomes_of, summary_of
 from api.keys import note
-from api.tables import UNENDED, AuditRow, State, SubmissionRow, VerdictRow, WorkerRow
+from api.tables import (
+    UNENDED,
+    AuditRow,
+    RuleOutcomeRow,
+    State,
+    SubmissionRow,
+    SummaryRow,
+    VerdictRow,
+    WorkerRow,
+)
 from auditor.audit import ENGINE
 from auditor.rulesets import DEFAULT
 
@@ -36,6 +46,9 @@ class Asked:
     again: bool = False
     """Audit even if there is a verdict already."""
     request_id: str | None = None
+    rejudge_id: str | None = None
+    rejudges: str | None = None
+    """The set that it is a part of, and the verdict that it is to be compared with."""
 
     @property
     def full_key(self) -> str | None:
@@ -82,7 +95,7 @@ class Store:
                 self.database.take_turns(session, asked.actor)
                 _within_quota(session, asked)
                 self._keep(session, sha256, asked.digest, len(archive))
-                audit_id = _add(session, sha256, asked)
+                audit_id = add_audit(session, sha256, asked)
         except IntegrityError:
             # The key was used before, perhaps by a request at the same time.
             earlier = self.by_key(asked.full_key)
@@ -148,9 +161,10 @@ class Store:
         with self.database.write() as session:
             ended = _end(session, audit_id, attempt, state=State.FINISHED, done=1.0, doing="done")
             if ended:
+                verdict_id = uuid.uuid4().hex
                 session.add(
                     VerdictRow(
-                        id=uuid.uuid4().hex,
+                        id=verdict_id,
                         audit_id=audit_id,
                         digest=document["digest"],
                         outcome=document["outcome"],
@@ -161,6 +175,12 @@ class Store:
                         document=json.dumps(document, indent=1, ensure_ascii=False) + "\n",
                         created=_now(),
                     )
+                )
+                session.flush()
+                session.add(SummaryRow(verdict_id=verdict_id, **summary_of(document)))
+                session.add_all(
+                    RuleOutcomeRow(verdict_id=verdict_id, rule=rule, outcome=outcome)
+                    for rule, outcome in outcomes_of(document).items()
                 )
         return ended
 
@@ -240,6 +260,7 @@ def _answered(session: Session, sha256: str, asked: Asked) -> str | None:
         .where(AuditRow.submission_sha256 == sha256, AuditRow.name == asked.name)
         .where(AuditRow.run == asked.run, AuditRow.ruleset == asked.ruleset)
         .where(VerdictRow.engine == ENGINE, VerdictRow.trouble.is_(False))
+        .where(AuditRow.rejudge_id.is_(None))
         .order_by(VerdictRow.created.desc())
     )
     return session.scalar(query.limit(1))
@@ -257,7 +278,7 @@ def _within_quota(session: Session, asked: Asked) -> None:
         raise OverQuota(had, asked.audits_per_day, (oldest - since).total_seconds())
 
 
-def _add(session: Session, sha256: str, asked: Asked) -> str:
+def add_audit(session: Session, sha256: str, asked: Asked) -> str:
     """A new audit that waits."""
     audit_id = uuid.uuid4().hex
     session.add(
@@ -269,6 +290,8 @@ def _add(session: Session, sha256: str, asked: Asked) -> str:
             ruleset=asked.ruleset,
             actor=asked.actor,
             key=asked.full_key,
+            rejudge_id=asked.rejudge_id,
+            rejudges=asked.rejudges,
             state=State.QUEUED,
             done=0.0,
             doing="waiting",

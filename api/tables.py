@@ -3,7 +3,17 @@
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Dialect, ForeignKey, Integer, Text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    Text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
@@ -36,10 +46,23 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+class Words(TypeDecorator[str]):
+    """Text that every database takes: PostgreSQL has no NUL, and neither has half a character."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Show what cannot be kept."""
+        if value is None:
+            return None
+        return value.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
 class Base(DeclarativeBase):
     """All tables."""
 
-    type_annotation_map = {datetime: UtcDateTime, str: Text}  # noqa: RUF012 - SQLAlchemy's own name
+    type_annotation_map = {datetime: UtcDateTime, str: Words}  # noqa: RUF012 - SQLAlchemy's own name
 
 
 class SubmissionRow(Base):
@@ -68,6 +91,10 @@ class AuditRow(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     submission_sha256: Mapped[str] = mapped_column(ForeignKey("submissions.sha256"))
+    rejudge_id: Mapped[str | None] = mapped_column(ForeignKey("rejudges.id"), index=True)
+    """Of which set it is a part: its verdict counts when the set is applied."""
+    rejudges: Mapped[str | None]
+    """The verdict that it is to be compared with."""
     name: Mapped[str]
     """File name as handed in; here because the same bytes may come under two names."""
     run: Mapped[bool]
@@ -171,3 +198,86 @@ class ActionRow(Base):
     """Id of what it was done to."""
     detail: Mapped[str]
     request_id: Mapped[str | None]
+
+
+class SummaryRow(Base):
+    """What lists show of a verdict; made from its document, and could be made again."""
+
+    __tablename__ = "summaries"
+
+    verdict_id: Mapped[str] = mapped_column(ForeignKey("verdicts.id"), primary_key=True)
+    submission: Mapped[str] = mapped_column(index=True)
+    """Digest of the files that were judged."""
+    folder: Mapped[str]
+    claimed_bpb: Mapped[float | None] = mapped_column(Double)
+    verified_bpb: Mapped[float | None] = mapped_column(Double)
+    """Mean of what the logs of the claimed runs end with, where the verdict is PASS."""
+
+
+class RuleOutcomeRow(Base):
+    """How one rule came out, for searching."""
+
+    __tablename__ = "rule_outcomes"
+    __table_args__ = (Index("ix_rule_outcomes", "rule", "outcome"),)
+
+    verdict_id: Mapped[str] = mapped_column(ForeignKey("verdicts.id"), primary_key=True)
+    rule: Mapped[str] = mapped_column(primary_key=True)
+    outcome: Mapped[str]
+
+
+class SupersededRow(Base):
+    """A later verdict stands for an earlier one; both stay. Triggers refuse to change a row."""
+
+    __tablename__ = "superseded"
+
+    verdict_id: Mapped[str] = mapped_column(ForeignKey("verdicts.id"), primary_key=True)
+    """The earlier one."""
+    by_id: Mapped[str] = mapped_column(ForeignKey("verdicts.id"), unique=True)
+    rejudge_id: Mapped[str] = mapped_column(ForeignKey("rejudges.id"))
+
+
+class RejudgeRow(Base):
+    """A selection of verdicts that is audited again, to be compared and then applied or not."""
+
+    __tablename__ = "rejudges"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    ruleset: Mapped[str]
+    reason: Mapped[str]
+    actor: Mapped[str]
+    state: Mapped[str]
+    """open, applied or cancelled."""
+    created: Mapped[datetime]
+    decided: Mapped[datetime | None]
+
+
+class AppealRow(Base):
+    """Somebody says that a finding is wrong, and what a reviewer answered."""
+
+    __tablename__ = "appeals"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    verdict_id: Mapped[str] = mapped_column(ForeignKey("verdicts.id"), index=True)
+    rule: Mapped[str]
+    text: Mapped[str]
+    evidence: Mapped[str]
+    """What speaks for it, as text and links; shown as text."""
+    actor: Mapped[str]
+    created: Mapped[datetime]
+    state: Mapped[str]
+    """open, accepted or rejected."""
+    answer: Mapped[str | None]
+    answered_by: Mapped[str | None]
+    answered: Mapped[datetime | None]
+
+
+class NoteRow(Base):
+    """What a reviewer wrote beside a verdict; triggers refuse to change or delete a row."""
+
+    __tablename__ = "notes"
+
+    id: Mapped[int] = mapped_column(Counter, primary_key=True)
+    verdict_id: Mapped[str] = mapped_column(ForeignKey("verdicts.id"), index=True)
+    text: Mapped[str]
+    actor: Mapped[str]
+    created: Mapped[datetime]

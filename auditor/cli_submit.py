@@ -23,7 +23,8 @@ from auditor.errors import AuditorError, ToolError
 if TYPE_CHECKING:
     from auditor.client import Audit, Client
 
-KEY_VARIABLE = "STRICT_PREFIX_KEY"
+KEY_VARIABLE = "STRICT_PREFIX_API_KEY"
+"""Not the variable of the key that signs: that one must never be sent anywhere."""
 
 
 def submit(

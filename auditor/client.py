@@ -1,6 +1,6 @@
 """The service from Python: hand a record in, follow its audit, read the verdict.
 
-    with Client("https://audit.example.org", key=os.environ["STRICT_PREFIX_KEY"]) as client:
+    with Client("https://audit.example.org", key=os.environ["STRICT_PREFIX_API_KEY"]) as client:
         audit = client.submit(*pack("my_record"))
         document = client.verdict(client.wait(audit.id))
 

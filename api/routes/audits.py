@@ -10,6 +10,7 @@ from fastapi import (
     Form,
     Header,
     HTTPException,
+    Query,
     Request,
     Response,
     UploadFile,
@@ -18,19 +19,23 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from api import search
 from api.access import Scope
 from api.errors import TooLarge
 from api.routes.dependencies import (
+    After,
     AuditDep,
     JobsDep,
+    Limit,
     ReaderDep,
     RequestIdDep,
     SessionDep,
     SettingsDep,
     StoreDep,
     SubmitterDep,
+    next_page,
 )
-from api.schemas import AuditStatus
+from api.schemas import AuditPage, AuditStatus
 from api.store import Asked, Store
 from api.tables import AuditRow, State
 from api.web import page, wants_page
@@ -100,6 +105,21 @@ def create_audit(
         store.error(audit_id, kind="tool", message="it could not be queued")
         raise
     return _show_new(request, store, audit_id)
+
+
+@router.get("", response_model=AuditPage)
+def list_audits(
+    request: Request,
+    actor: ReaderDep,
+    session: SessionDep,
+    state: Annotated[State | None, Query(description="Only those in this state.")] = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> AuditPage:
+    """Audits, the newest first."""
+    rows, following = search.audits(session, state, limit, after)
+    items = [_status(row, session) for row in rows]
+    return AuditPage(items=items, next=next_page(request, following))
 
 
 @router.post("/{audit_id}/cancel", response_model=AuditStatus)

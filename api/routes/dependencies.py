@@ -4,7 +4,7 @@ import hmac
 from collections.abc import Callable, Iterator
 from typing import Annotated
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Query, Request
 from sqlalchemy.orm import Session
 
 from api.access import (
@@ -22,6 +22,8 @@ from api.access import (
 from api.errors import Unauthorized, not_found, too_many
 from api.jobs import Jobs
 from api.keys import Keys
+from api.review import Review
+from api.search import MOST
 from api.settings import Settings
 from api.store import Store
 from api.tables import AuditRow, VerdictRow
@@ -51,6 +53,19 @@ SettingsDep = Annotated[Settings, Depends(_settings)]
 StoreDep = Annotated[Store, Depends(_store)]
 JobsDep = Annotated[Jobs, Depends(_jobs)]
 KeysDep = Annotated[Keys, Depends(_keys)]
+Limit = Annotated[int, Query(ge=1, le=MOST, description="Entries of one page.")]
+After = Annotated[
+    str | None, Query(max_length=200, description="Cursor of `next` of the page before.")
+]
+
+
+def next_page(request: Request, cursor: str | None) -> str | None:
+    """The address of the page that follows this one."""
+    if cursor is None:
+        return None
+    return f"{request.url.path}?{request.url.include_query_params(after=cursor).query}"
+
+
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -155,6 +170,13 @@ def request_id(request: Request) -> str:
 
 
 RequestIdDep = Annotated[str, Depends(request_id)]
+
+
+def _review(store: StoreDep) -> Review:
+    return Review(store)
+
+
+ReviewDep = Annotated[Review, Depends(_review)]
 
 
 def _session(store: StoreDep) -> Iterator[Session]:

@@ -3,11 +3,12 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import select, text
-from sqlalchemy.orm import joinedload
 
+from api import search
 from api.access import NOBODY
 from api.routes.dependencies import IdentifiedDep, SessionDep, SettingsDep
-from api.tables import AuditRow, State, VerdictRow
+from api.search import Wanted
+from api.tables import AuditRow, State
 from api.web import page
 from auditor import __version__
 
@@ -21,11 +22,9 @@ LATEST = 20
 def read_home(
     request: Request, actor: IdentifiedDep, session: SessionDep, settings: SettingsDep
 ) -> Response:
-    """The upload form and the latest verdicts."""
+    """The upload form, what is in progress, and the latest verdicts."""
     if actor is NOBODY and not settings.public_reads:
         return RedirectResponse("/sign-in", 303)
-    query = select(VerdictRow).options(joinedload(VerdictRow.audit))
-    verdicts = session.scalars(query.order_by(VerdictRow.created.desc()).limit(LATEST)).all()
     working = session.scalars(
         select(AuditRow)
         .where(AuditRow.state.in_((State.QUEUED, State.RUNNING)))
@@ -36,7 +35,7 @@ def read_home(
         request,
         "home.html.j2",
         headers={"Cache-Control": "no-store"},
-        verdicts=verdicts,
+        verdicts=search.verdicts(session, Wanted(), LATEST, None)[0],
         working=working,
         max_upload_bytes=settings.max_upload_bytes,
     )

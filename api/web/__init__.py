@@ -10,14 +10,14 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from api.access import NOBODY, SESSION_COOKIE, form_token
-from auditor.report.words import NAMES, clean
+from auditor.report.words import NAMES, clean, place
 
 REQUEST_ID = "X-Request-ID"
 SAFE_HEADERS = {
     # Text of submissions is shown on these pages: even if some got past the escaping, it could
     # run nothing, load nothing and send nothing away.
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -84,6 +84,16 @@ def _moment(when: datetime | None) -> str:
     return "" if when is None else when.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def _bpb(value: float | None) -> str:
+    """A score, or a dash that says there is none."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _lines(text: str) -> str:
+    """What somebody wrote, line by line harmless."""
+    return "\n".join(clean(line, 2_000) for line in text.splitlines()[:500])
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("api", "web"),
@@ -92,7 +102,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(clean=clean, moment=_moment)
+    environment.filters.update(clean=clean, moment=_moment, place=place, bpb=_bpb, lines=_lines)
     environment.globals["names"] = NAMES
     return environment
 

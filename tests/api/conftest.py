@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 40.0
 T = TypeVar("T")
 
 
-ALWAYS_ON_BOTH = ("test_db.py",)
+ALWAYS_ON_BOTH = ("test_db.py", "test_search.py")
 """Files whose SQL differs run on PostgreSQL each time, as test_kills.py; others are slow."""
 
 

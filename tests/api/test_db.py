@@ -9,14 +9,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
+from api import search
 from api.app import Service
 from api.blobs import Blobs
 from api.db import Database
 from api.errors import StartError
+from api.search import Wanted
 from api.settings import Settings
 from api.store import Store
 from api.tables import AuditRow, Base
 from tests.api.conftest import accept
+from tests.api.test_search import verdict
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def test_only_the_newest_attempt_may_say_a_verdict(url: str, tmp_path: Path) -> 
     first, second = store.start(audit_id, 3, "lost"), store.start(audit_id, 3, "living")
     assert first
     assert second
-    document = dict.fromkeys(("digest", "outcome", "ruleset", "engine", "trouble"), "x")
+    document = verdict("pass", 1.2, [1.2])
     store.progress(audit_id, "from the grave", 0.9, first.attempts)
     assert not store.finish(audit_id, document, first.attempts)
     store.error(audit_id, kind="tool", message="from the grave", attempt=first.attempts)
@@ -80,6 +83,25 @@ def test_only_the_newest_attempt_may_say_a_verdict(url: str, tmp_path: Path) -> 
         assert (row.state, row.doing) == ("running", "starting")
     assert store.finish(audit_id, document, second.attempts)
     assert not store.finish(audit_id, document, second.attempts)
+    database.close()
+
+
+def test_text_that_a_database_has_no_form_for_is_kept_all_the_same(
+    url: str, tmp_path: Path
+) -> None:
+    database = Database(url)
+    database.migrate()
+    store = Store(database, Blobs(tmp_path / "blobs"))
+    odd = "a\0b\ud800c"
+    audit_id = accept(store, odd)
+    store.start(audit_id, 3)
+    store.progress(audit_id, odd, 0.5)
+    assert store.finish(audit_id, verdict("fail", None, [], folder=odd))
+    with database.read() as session:
+        row = session.get_one(AuditRow, audit_id)
+        assert row.name == "a\\0b\\ud800c"
+        assert row.verdict
+        assert search.verdicts(session, Wanted(text="\0"), 10, None)[0]
     database.close()
 
 

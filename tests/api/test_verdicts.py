@@ -1,4 +1,7 @@
+import copy
 import json
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from fastapi.testclient import TestClient
@@ -6,8 +9,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from api.app import Service
+from api.routes.verdicts import Format
 from api.tables import VerdictRow
-from tests.api.conftest import BROWSER, ended, upload
+from auditor.attest import open_envelope, signature_problem
+from auditor.keys import public_key, write_new_key
+from auditor.report.entries import Report
+from auditor.report.html import render_html
+from auditor.report.markdown import render_markdown
+from tests.api.conftest import BROWSER, connect, ended, upload
 
 
 @pytest.fixture
@@ -62,8 +71,52 @@ def test_a_browser_gets_the_page_and_a_script_the_document(
     answer = client.get(where, headers=headers)
     assert answer.headers["content-type"] == kind
     policy = answer.headers["content-security-policy"]
-    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:;" in policy
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:;" in policy
     assert "script-src" not in policy
+
+
+@pytest.mark.parametrize("form", list(Format))
+def test_every_form_of_the_report_is_served(client: TestClient, where: str, form: Format) -> None:
+    answer = client.get(f"{where}?format={form}")
+    assert answer.status_code == 200
+    document = client.get(where).json()
+    match form:
+        case Format.JSON:
+            assert answer.content == client.get(where).content
+        case Format.HTML:
+            assert answer.text == render_html([document])
+        case Format.SARIF:
+            assert answer.json()["version"] == "2.1.0"
+        case Format.JUNIT:
+            assert ElementTree.fromstring(answer.text).tag == "testsuites"
+        case Format.MARKDOWN:
+            assert answer.text == render_markdown(Report.of_verdicts([document]))
+        case Format.DSSE:
+            assert open_envelope(answer.content).document == document
+    if form is not Format.DSSE:
+        tag = {"if-none-match": answer.headers["etag"]}
+        assert client.get(f"{where}?format={form}", headers=tag).status_code == 304
+    assert client.get(f"{where}?format=nonsense").status_code == 422
+
+
+def test_an_envelope_is_signed_with_the_key_of_the_service(
+    service: Service, where: str, tmp_path: Path
+) -> None:
+    write_new_key(tmp_path / "key", tmp_path / "key.pub")
+    signing = copy.copy(service)
+    signing.settings = service.settings.model_copy(update={"signing_key": tmp_path / "key"})
+    envelope = open_envelope(connect(signing).get(f"{where}?format=dsse").content).envelope
+    assert signature_problem(envelope, public_key(tmp_path / "key.pub")) is None
+    assert envelope.signatures
+
+
+def test_a_badge_says_the_outcome_and_the_claim(client: TestClient, where: str) -> None:
+    answer = client.get(f"{where}/badge.svg")
+    assert answer.headers["content-type"].startswith("image/svg+xml")
+    assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+    outcome = client.get(where).json()["outcome"].upper()
+    label = ElementTree.fromstring(answer.text).attrib["aria-label"]
+    assert label == f"strict prefix: {outcome} · claims 1.2000 bpb"
 
 
 @pytest.mark.parametrize("change", ["UPDATE verdicts SET outcome = 'pass'", "DELETE FROM verdicts"])
