@@ -103,15 +103,17 @@ def explain(
     rule: Annotated[str, typer.Argument(help="Rule id, as `auditor rules` lists.")],
 ) -> None:
     """Print what a rule asks, how it is judged and how it can be wrong."""
+    from auditor.change_rules import CHANGE_RULES
     from auditor.rules import RULES
 
-    for known in RULES:
+    everything = (*RULES, *CHANGE_RULES)
+    for known in everything:
         if known.id == rule:
             print(f"{known.id}: {known.title} ({known.authority})\n")
             print(textwrap.dedent(known.documentation).strip())
             print(f"\nWhy it matters: {known.matters}\nTo mend it: {known.mend}")
             return
-    ids = ", ".join(known.id for known in RULES)
+    ids = ", ".join(dict.fromkeys(known.id for known in everything))
     print(f"auditor: no rule {rule!r}; expected one of {ids}", file=sys.stderr)
     raise typer.Exit(2)
 

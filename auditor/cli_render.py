@@ -1,5 +1,6 @@
 """Every form of a verdict: `--format` of the commands that audit, and `auditor render`."""
 
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from rich.console import Console
 
 from auditor.cli_common import OutputOption, complain, write
 from auditor.errors import AuditorError, SubmissionError
+from auditor.report.entries import GATE_SCHEMA, Report, is_gate, is_verdict
+from auditor.report.json_v1 import SCHEMA
 
 
 class Format(Enum):
@@ -29,11 +32,11 @@ FormatOption = Annotated[Format, typer.Option("--format", help="How to print the
 
 
 def render(
-    verdicts: Annotated[list[Path], typer.Argument(help="Stored verdicts (JSON).")],
+    verdicts: Annotated[list[Path], typer.Argument(help="Stored verdicts, or one gate (JSON).")],
     output_format: FormatOption = Format.TEXT,
     output: OutputOption = None,
 ) -> None:
-    """Show stored verdicts in another format; a changed verdict is refused.
+    """Show stored verdicts, or what a gate found, in another format; a changed one is refused.
 
     Examples:
 
@@ -42,24 +45,31 @@ def render(
         auditor render verdict.json --format sarif --output verdict.sarif
     """
     documents: list[dict[str, Any]] = []
-    for path in verdicts:
-        try:
-            documents += read_verdicts(path)
-        except AuditorError as error:
-            complain(str(path), error)
-            raise typer.Exit(2) from error
-    show(documents, output_format, output, None)
+    try:
+        for path in verdicts:
+            documents += read_documents(path)
+        gates = [one for one in documents if one["schema"] == GATE_SCHEMA]
+        if gates and len(documents) > 1:
+            raise SubmissionError(
+                f"expected verdicts or the document of one gate, got {len(documents)} documents"
+            )
+    except AuditorError as error:
+        complain(str(path), error)
+        raise typer.Exit(2) from error
+    if gates:
+        show_gate(gates[0], output_format, output, None)
+    else:
+        show(documents, output_format, output, None)
 
 
-def read_verdicts(path: Path) -> list[dict[str, Any]]:
-    """The verdicts that a file holds; SubmissionError where it holds anything else."""
-    from auditor.report.entries import is_verdict
-    from auditor.report.json_v1 import SCHEMA
-
+def read_documents(path: Path) -> list[dict[str, Any]]:
+    """What a file holds; SubmissionError where it is no unchanged document of ours."""
     try:
         found = json.loads(path.read_bytes())
         documents: list[dict[str, Any]] = found if isinstance(found, list) else [found]
-        unchanged = all(map(is_verdict, documents))
+        unchanged = all(
+            is_gate(one) if one["schema"] == GATE_SCHEMA else is_verdict(one) for one in documents
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SubmissionError(f"{path}: expected a verdict, but {error}") from error
     if not unchanged:
@@ -73,51 +83,64 @@ def show(
     output: Path | None,
     html: Path | None,
 ) -> None:
-    """Print or write the documents; several JSON documents make an array."""
+    """Print or write verdicts; several JSON documents make an array."""
+    report = Report.of_verdicts(documents)
     if html is not None:
-        write(html, _text(documents, Format.HTML))
-    if not documents:
-        return
+        write(html, _text(report, Format.HTML))
+    if documents:
+        shown: Any = documents[0] if len(documents) == 1 else list(documents)
+        _put(report, shown, output_format, output)
+
+
+def show_gate(
+    document: dict[str, Any], output_format: Format, output: Path | None, html: Path | None
+) -> None:
+    """Print or write what a gate found."""
+    report = Report.of_gate(document)
+    if html is not None:
+        write(html, _text(report, Format.HTML))
+    _put(report, document, output_format, output)
+
+
+def _put(report: Report, shown: Any, output_format: Format, output: Path | None) -> None:
+    """One report to a file or to stdout; `shown` is its JSON."""
     if output_format is Format.TEXT:
-        from auditor.report.text import render_text
+        from auditor.report.text import render_report
 
         if output is None:
-            render_text(documents, Console())
+            render_report(report, Console())
             return
-        with output.open("w", encoding="utf-8") as file:
-            render_text(documents, Console(file=file, width=100))
-        return
-    text = _text(documents, output_format)
+        page = io.StringIO()
+        render_report(report, Console(file=page, width=100))
+        text = page.getvalue()
+    elif output_format is Format.JSON:
+        text = json.dumps(shown, indent=1, ensure_ascii=False) + "\n"
+    else:
+        text = _text(report, output_format)
     if output is None:
         sys.stdout.write(text)
     else:
         write(output, text)
 
 
-def _text(documents: Sequence[dict[str, Any]], output_format: Format) -> str:
-    """The documents in a format that is one text."""
-    from auditor.report.entries import Report
-
+def _text(report: Report, output_format: Format) -> str:
+    """A report in a format that is one text."""
     match output_format:
-        case Format.JSON:
-            shown: Any = documents[0] if len(documents) == 1 else list(documents)
-            return json.dumps(shown, indent=1, ensure_ascii=False) + "\n"
         case Format.SARIF:
             from auditor.report.sarif import render_sarif
 
-            log = render_sarif(Report.of_verdicts(documents))
-            return json.dumps(log, indent=1, ensure_ascii=False) + "\n"
+            return json.dumps(render_sarif(report), indent=1, ensure_ascii=False) + "\n"
         case Format.JUNIT:
             from auditor.report.junit import render_junit
 
-            return render_junit(Report.of_verdicts(documents))
+            return render_junit(report)
         case Format.MARKDOWN:
             from auditor.report.markdown import render_markdown
 
-            return render_markdown(Report.of_verdicts(documents))
+            return render_markdown(report)
         case Format.HTML:
-            from auditor.report.html import render_html
+            from auditor.report.html import render_report_html
 
-            return render_html(documents)
-        case Format.TEXT:
-            raise AssertionError("text is printed, not made")
+            return render_report_html(report)
+        case Format.TEXT | Format.JSON:
+            raise AssertionError(f"{output_format} is made elsewhere")

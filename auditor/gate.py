@@ -1,18 +1,22 @@
-"""Which record folders a change adds or edits."""
+"""Which record folders a change adds, edits, moves or deletes, and what else it touches."""
 
-import subprocess
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 
 from auditor.errors import SubmissionError
-from auditor.submission import git, git_command
+from auditor.git_trees import FOLDER, NAMES, Touched, Trees, commit_of, merge_base, touched
+from auditor.submission import git
 
 MARKERS = {"submission.json", "train_gpt.py"}
 """A folder that holds one of these is a record folder."""
+RECORDS = "records"
+"""Below it, `records/track_x/NAME` is a record folder, and without tracks `records/NAME`."""
+SAME_SHARE = 0.5
+"""Of a folder's files, in number, that make it a copy of another one."""
+MAX_RECORDS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +24,56 @@ class Change:
     """One record folder of a change."""
 
     folder: str
-    deleted: bool
-    """True when the head no longer has it."""
+    kind: str
+    """`added`, `edited`, `renamed`, `copied` or `deleted`."""
+    origin: str | None = None
+    """The folder that a renamed or copied one comes from."""
+    problem: str | None = None
+    """Why what stands there cannot be audited: it is a link or a submodule."""
     tree: str | None = field(default=None, compare=False)
     """Object id of the folder at the head; equal trees hold equal files."""
+
+    @property
+    def deleted(self) -> bool:
+        """True when the head no longer has it."""
+        return self.kind == "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """Everything that one change does."""
+
+    start: str
+    """The commit that it starts from: the merge base."""
+    head: str
+    records: tuple[Change, ...]
+    others: tuple[str, ...]
+    """Paths of touched files outside record folders."""
+
+
+def change_set(repository: Path, base: str, head: str) -> ChangeSet:
+    """What `head` changes since the merge base with `base`; SubmissionError says what is missing.
+
+    A folder is renamed when at least half of its files were in a folder that is deleted, and copied
+    when they are in one that stays.
+    """
+    _expect_repository(repository)
+    tip, top = commit_of(repository, base), commit_of(repository, head)
+    with Trees(repository) as trees:
+        found = _changes(repository, trees, tip, top)
+    if len(found.records) > MAX_RECORDS:
+        raise SubmissionError(
+            f"{repository}: expected at most {MAX_RECORDS} record folders in a change, found "
+            f"{len(found.records):,}"
+        )
+    if not any(change.kind == "added" for change in found.records):
+        return found
+    return replace(found, records=tuple(_with_origins(repository, found)))
 
 
 def changed_folders(repository: Path, base: str, head: str) -> list[Change]:
     """Record folders with a file that differs between the merge base of both refs and `head`."""
-    ((_, changes),) = changes_of(repository, base, [head])
-    if isinstance(changes, SubmissionError):
-        raise changes
-    return changes
+    return list(change_set(repository, base, head).records)
 
 
 def changes_of(
@@ -39,94 +81,129 @@ def changes_of(
 ) -> Iterator[tuple[str, list[Change] | SubmissionError]]:
     """Yield every head with its changes, or with why it has none that could be found.
 
-    One process answers for the trees of all of them: a repository has thousands of heads.
+    One process answers for the trees of all of them: a repository has thousands of heads. Renamed
+    and copied folders count as added ones here.
     """
-    if not (repository / ".git").exists() and not (repository / "HEAD").exists():
-        raise SubmissionError(f"{repository}: expected a git repository, found none")
+    _expect_repository(repository)
     with ExitStack() as stack:
-        trees: _Trees | None = None
+        trees: Trees | None = None
         for head in heads:
-            trees = trees or stack.enter_context(_Trees(repository))
+            trees = trees or stack.enter_context(Trees(repository))
             try:
-                yield head, _changes(repository, trees, base, head)
+                yield head, list(_changes(repository, trees, base, head).records)
             except SubmissionError as error:
                 yield head, error
 
 
-def _changes(repository: Path, trees: "_Trees", base: str, head: str) -> list[Change]:
-    start = git(repository, "merge-base", base, head).decode().strip()
-    listing = git(repository, "diff-tree", "-r", "--name-only", "--no-renames", "-z", start, head)
-    names = listing.decode(errors="surrogateescape").split("\0")
-    parents = {PurePosixPath(name).parent for name in names if name}
-    folders = {_record_folder(trees, (head, start), parent) for parent in parents}
-    changes = []
-    for folder in sorted(filter(None, folders)):
-        tree, entries = trees.read(head, folder)
-        changes.append(Change(folder, deleted=not entries & MARKERS, tree=tree))
-    return changes
+def _expect_repository(repository: Path) -> None:
+    if not (repository / ".git").exists() and not (repository / "HEAD").exists():
+        raise SubmissionError(f"{repository}: expected a git repository, found none")
 
 
-def _record_folder(trees: "_Trees", refs: tuple[str, str], inner: PurePosixPath) -> str | None:
-    """The innermost folder around a path that is a record folder before or after the change."""
-    for folder in (inner, *inner.parents):
-        if str(folder) != "." and any(trees.read(ref, str(folder))[1] & MARKERS for ref in refs):
-            return str(folder)
-    return None
+def _changes(repository: Path, trees: Trees, base: str, head: str) -> ChangeSet:
+    start = merge_base(repository, base, head)
+    folders: dict[str, None] = {}
+    others = []
+    for one in touched(repository, start, head):
+        folder = _record_folder(trees, (head, start), one)
+        if folder is None:
+            others.append(one.path)
+        else:
+            folders.setdefault(folder)
+    records = tuple(_change(trees, start, head, folder) for folder in sorted(folders))
+    return ChangeSet(start, head, records, tuple(others))
 
 
-class _Trees:
-    """Asks one `git cat-file` for the names in a folder of a commit."""
+def _change(trees: Trees, start: str, head: str, folder: str) -> Change:
+    before, after = trees.at(start, folder), trees.at(head, folder)
+    if after is None:
+        return Change(folder, "deleted")
+    kind = "added" if before is None else "edited"
+    if after.mode != FOLDER:
+        found = NAMES.get(after.mode, "a file")
+        return Change(folder, kind, problem=f"expected a record folder, found {found}")
+    return Change(folder, kind, tree=after.id)
 
-    def __init__(self, repository: Path) -> None:
-        """Start it; to be used as a context."""
-        command, environment = git_command(repository, "cat-file", "--batch")
-        self._process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+
+def _record_folder(trees: Trees, refs: tuple[str, str], one: Touched) -> str | None:
+    """The outermost folder around a file that is a record folder before or after the change.
+
+    Where the layout says that a record stands, one is taken to stand there with or without the
+    usual files, unless it is made of folders that have them.
+    """
+    parts = one.path.split("/")
+    floor = _floor(parts)
+    if len(parts) <= floor:
+        # A link or a submodule in the place of a record is no file of anything else.
+        special = any(item and item.mode in NAMES for item in (one.before, one.after))
+        return one.path if parts[0] == RECORDS and special else None
+    for depth in range(floor, len(parts)):
+        folder = "/".join(parts[:depth])
+        if any(trees.names(ref, folder) & MARKERS for ref in refs):
+            return folder
+    place = "/".join(parts[:floor])
+    if parts[0] != RECORDS or any(_holds_records(trees, ref, place) for ref in refs):
+        return None
+    return place
+
+
+def _floor(parts: list[str]) -> int:
+    """How many parts the path of a record has at least."""
+    if parts[0] != RECORDS or len(parts) < 2:
+        return 2 if parts[0] == RECORDS else 1
+    return 3 if parts[1].startswith("track_") else 2
+
+
+def _holds_records(trees: Trees, ref: str, folder: str) -> bool:
+    """Whether folders directly inside this one have the files of a record."""
+    return any(trees.names(ref, f"{folder}/{name}") & MARKERS for name in trees.names(ref, folder))
+
+
+def _with_origins(repository: Path, found: ChangeSet) -> Iterator[Change]:
+    """The changes, with the folder that an added one is a copy of."""
+    before = _blobs(repository, found.start)
+    after = _blobs(repository, found.head)
+    known = {change.folder for change in found.records if not change.deleted}
+    gone = {change.folder for change in found.records if change.deleted}
+    homes: dict[str, set[str]] = {}
+    for path, blob in before.items():
+        for folder in _homes(path):
+            homes.setdefault(blob, set()).add(folder)
+    for change in found.records:
+        if change.kind != "added" or change.problem is not None:
+            yield change
+            continue
+        inside = f"{change.folder}/"
+        mine = [blob for path, blob in after.items() if path.startswith(inside)]
+        depth = change.folder.count("/")
+        shared = Counter(
+            folder
+            for blob in mine
+            for folder in homes.get(blob, ())
+            if folder.count("/") == depth and (folder in gone or folder not in known)
         )
-        self.read = lru_cache(maxsize=10_000)(self._read)
-
-    def __enter__(self) -> "_Trees":
-        """Nothing more to start."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the process."""
-        self._process.communicate()
-
-    def _read(self, ref: str, folder: str) -> tuple[str | None, frozenset[str]]:
-        """Object id and names of a folder; None and nothing where there is no such folder."""
-        if "\n" in folder:
-            return None, frozenset()
-        asked, answers = self._process.stdin, self._process.stdout
-        assert asked is not None
-        assert answers is not None
-        try:
-            asked.write(f"{ref}:{folder}\n".encode(errors="surrogateescape"))
-            asked.flush()
-            header = answers.readline().split()
-            if len(header) != 3 or not header[2].isdigit():
-                return None, frozenset()
-            content = answers.read(int(header[2]) + 1)[:-1]
-        except OSError as error:
-            raise SubmissionError(f"git cat-file stopped: {error}") from error
-        if header[1] != b"tree":
-            return None, frozenset()
-        return header[0].decode(), frozenset(_names(content, len(header[0]) // 2))
+        # A folder that is gone explains the files better than one that has them still.
+        best = max(shared.items(), key=lambda one: (one[1], one[0] in gone, one[0]), default=None)
+        if best is None or best[1] < SAME_SHARE * len(mine):
+            yield change
+        else:
+            kind = "renamed" if best[0] in gone else "copied"
+            yield replace(change, kind=kind, origin=best[0])
 
 
-def _names(tree: bytes, id_bytes: int) -> Iterator[str]:
-    """Names in a tree object: mode, space, name, zero byte, binary id."""
-    start = 0
-    while start < len(tree):
-        stop = tree.index(b"\0", start)
-        yield tree[start:stop].split(b" ", 1)[1].decode(errors="surrogateescape")
-        start = stop + 1 + id_bytes
+def _homes(path: str) -> Iterator[str]:
+    for folder in PurePosixPath(path).parents:
+        if str(folder) != ".":
+            yield str(folder)
+
+
+def _blobs(repository: Path, commit: str) -> dict[str, str]:
+    """Every file of a commit that is not empty, with its object id."""
+    listing = git(repository, "ls-tree", "-r", "-z", "-l", commit)
+    blobs = {}
+    for row in listing.decode(errors="surrogateescape").split("\0"):
+        about, _, path = row.partition("\t")
+        fields = about.split()
+        if len(fields) == 4 and fields[3] not in ("0", "-"):
+            blobs[path] = fields[2]
+    return blobs

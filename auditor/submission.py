@@ -7,6 +7,7 @@ Submission.load("REPO.git@REF:folder")   straight from a git repository, no work
 
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -81,18 +82,23 @@ class Submission:
 
     @classmethod
     def from_archive(cls, data: bytes, name: str) -> "Submission":
-        """Read an archive from memory; a single top-level folder is taken as the record folder."""
+        """Read an archive from memory; a single top-level folder is taken as the record folder.
+
+        Below `records` it is the folder that the layout of the challenge makes one, as in an
+        archive that git makes of a path.
+        """
         if name.endswith(".zip"):
             files = dict(_zip_files(data, name))
         elif name.endswith((".tar", ".tar.gz", ".tgz", ".tar.zst")):
             files = dict(_tar_files(data, name))
         else:
             raise SubmissionError(f"{name}: expected a name in .zip, .tar, .tar.gz or .tar.zst")
-        tops = {path.split("/", 1)[0] for path in files}
-        if len(tops) == 1 and all("/" in path for path in files):
-            (top,) = tops
-            return cls._of(top, {path.split("/", 1)[1]: data for path, data in files.items()})
-        return cls._of(name.split(".", 1)[0], files)
+        outer = _shared_folders(files)
+        if not outer:
+            return cls._of(name.split(".", 1)[0], files)
+        skipped = len("/".join(outer)) + 1
+        inner = {path[skipped:]: data for path, data in files.items()}
+        return replace(cls._of(outer[-1], inner), path="/".join(outer))
 
     @classmethod
     def from_git(cls, repository: Path, ref: str, folder: str) -> "Submission":
@@ -173,6 +179,18 @@ class Submission:
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(file.data)
+
+
+def _shared_folders(files: Mapping[str, bytes]) -> list[str]:
+    """The folders around a record folder in an archive, and itself: one, or those of the layout."""
+    parents = [path.split("/")[:-1] for path in files] or [[]]
+    least, most = min(parents), max(parents)
+    pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(least, most, strict=False))
+    shared = [folder for folder, _ in pairs]
+    if shared[:1] != ["records"]:
+        return shared[:1]
+    track = len(shared) > 1 and shared[1].startswith("track_")
+    return shared[: 3 if track else 2]
 
 
 class _Budget:

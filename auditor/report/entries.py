@@ -15,6 +15,7 @@ from auditor.report.json_v1 import SCHEMA, digest_of
 from auditor.report.words import clean, place
 
 Document = Mapping[str, Any]
+GATE_SCHEMA = "strict-prefix/gate/v1"
 _NUMBER = re.compile(r"\d[\d,.]*")
 _LAYER = re.compile(r"(?P<file>.+) \(layer \d+(, part \d+)?\)", re.DOTALL)
 
@@ -50,6 +51,20 @@ class Seen:
         """`file:line`, the position, or both."""
         return place(self.location)
 
+    @property
+    def acceptance(self) -> str:
+        """Who accepts it, until when and why; empty where nobody does."""
+        if self.accepted is None:
+            return ""
+        reason = clean(self.accepted.reason, 400)
+        if self.accepted.by == "comment":
+            said = "accepted in" if self.accepted.counts else "its author accepts it, in"
+            no = "" if self.accepted.counts else ", which does not count here"
+            return f"{said} a comment{no}: {reason}"
+        if self.accepted.counts:
+            return f"accepted until {self.accepted.until}: {reason}"
+        return f"was accepted until {self.accepted.until}, which is over: {reason}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -61,6 +76,8 @@ class Entry:
     error: str | None = None
     change: str | None = None
     """`added`, `edited`, `renamed`, `copied` or `deleted`; None outside a change."""
+    origin: str | None = None
+    """Where a renamed or copied folder comes from."""
     accepted: Mapping[str, Acceptance] = field(default_factory=dict)
     """Fingerprint -> acceptance."""
 
@@ -93,10 +110,45 @@ class Report:
         )
         return cls(entries=entries, outcome=worst(d["outcome"] for d in documents))
 
+    @classmethod
+    def of_gate(cls, document: Document) -> "Report":
+        """A report of a change: what `auditor gate` found."""
+        entries = tuple(
+            Entry(
+                folder=record["folder"],
+                verdict=record["verdict"],
+                error=record["error"],
+                change=record["change"],
+                origin=record["origin"],
+                accepted=_acceptances(record["accepted"]),
+            )
+            for record in document["records"]
+        )
+        return cls(
+            entries=entries,
+            outcome=document["outcome"],
+            results=document["results"],
+            accepted=_acceptances(document["accepted"]),
+        )
+
+    @property
+    def verdicts(self) -> list[Document]:
+        """The verdicts that there are."""
+        return [entry.verdict for entry in self.entries if entry.verdict is not None]
+
     @property
     def findings(self) -> tuple[Seen, ...]:
         """Findings about the change itself."""
         return findings(self.results, "", self.accepted)
+
+
+def _acceptances(stored: Sequence[Document]) -> dict[str, Acceptance]:
+    return {
+        one["finding"]: Acceptance(
+            reason=one["reason"], by=one["by"], until=one["until"], counts=one["counts"]
+        )
+        for one in stored
+    }
 
 
 def worst(outcomes: Iterable[str]) -> str:
@@ -146,6 +198,13 @@ def packed_in(document: Document, file: str) -> str | None:
     if file in document["submission"]["digests"]["files"] or layer is None:
         return None
     return layer["file"]
+
+
+def is_gate(document: Any) -> bool:
+    """Whether a document is that of a gate, with unchanged verdicts."""
+    return document["schema"] == GATE_SCHEMA and all(
+        is_verdict(record["verdict"]) for record in document["records"] if record["verdict"]
+    )
 
 
 def is_verdict(document: Any) -> bool:

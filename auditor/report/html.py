@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from auditor.report import timeline
+from auditor.report.entries import Report
 from auditor.report.figures import Noise, fact, noise, rows
 from auditor.report.summary import STRENGTHS, advice, probability, summary
 from auditor.report.timeline_svg import timeline_svg
@@ -24,18 +25,24 @@ MOST_DEPTH = 6
 NESTED = (Mapping, list, tuple)
 
 
-def render_html(documents: Sequence[dict[str, Any]]) -> str:
+def render_html(documents: Sequence[dict[str, Any]], report: Report | None = None) -> str:
     """One self-contained page: the verdicts side by side where there are several, then each."""
     views = [_view(document, f"s{at}") for at, document in enumerate(documents, start=1)]
     page = environment().get_template("report.html.j2")
     return page.render(
         views=views,
+        change=_change(report) if report is not None else None,
         rules=_rule_names(documents),
         titles={rule.id: rule.title for rule in RULES},
         scale=_scale([view["noise"] for view in views]),
         names=NAMES,
         strengths=STRENGTHS,
     )
+
+
+def render_report_html(report: Report) -> str:
+    """The page of what a gate found; verdicts alone look as `render_html` shows them."""
+    return render_html([dict(verdict) for verdict in report.verdicts], report)
 
 
 @functools.cache
@@ -93,6 +100,17 @@ def _view(document: dict[str, Any], ident: str) -> dict[str, Any]:
         "digests": _tree(document["submission"]["digests"]),
         "most": MOST_FINDINGS,
     }
+
+
+def _change(report: Report) -> dict[str, Any] | None:
+    """What is beside the verdicts of a change; None where there is nothing."""
+    results = [one for one in report.results if one["outcome"] in ("fail", "inconclusive")]
+    folders = [e for e in report.entries if e.error is not None or e.change == "deleted"]
+    found = [*report.findings, *(seen for entry in report.entries for seen in entry.findings)]
+    accepted = [seen for seen in found if seen.accepted is not None]
+    if not (results or folders or accepted):
+        return None
+    return {"results": results, "folders": folders, "accepted": accepted, "most": MOST_FINDINGS}
 
 
 def _rule_names(documents: Sequence[Mapping[str, Any]]) -> list[str]:

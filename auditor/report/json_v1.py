@@ -20,13 +20,13 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
         "ruleset": verdict.ruleset,
         "engine": verdict.engine,
         "submission": dict(verdict.submission),
-        "results": [_result(result) for result in verdict.results],
+        "results": [result_to_json(result) for result in verdict.results],
         "evidence": dict(verdict.evidence),
         "overrides": list(verdict.overrides),
         "trouble": verdict.trouble,
         "seconds": round(verdict.seconds, 3),
     }
-    document = _plain(document)
+    document = plain(document)
     document["digest"] = digest_of(document)
     return document
 
@@ -38,7 +38,7 @@ def digest_of(document: dict[str, Any]) -> str:
     return hashlib.sha256(rfc8785.dumps(said)).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value as JSON gives it back: lists for tuples, text without halves of characters.
 
     Half a character (a lone surrogate) comes from file names that are not UTF-8 and from escapes in
@@ -47,13 +47,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(inner) for key, inner in value.items()}
+        return {plain(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return value
 
 
-def _result(result: Result) -> dict[str, Any]:
+def result_to_json(result: Result) -> dict[str, Any]:
+    """One rule's answer in the same form."""
     return {
         "rule": result.rule,
         "outcome": result.outcome.value,

@@ -73,10 +73,7 @@ def _cases(results: Sequence[Mapping[str, Any]], findings: Sequence[Seen]) -> li
 def _line(seen: Seen) -> str:
     """A finding in one line, with why it is accepted."""
     line = f"{seen.place}: {seen.message}"
-    if seen.accepted is None:
-        return line
-    word = "accepted" if seen.accepted.counts else "its author accepts it, which does not count"
-    return f"{line} [{word}: {clean(seen.accepted.reason)}]"
+    return line if seen.accepted is None else f"{line} [{seen.acceptance}]"
 
 
 def _properties(entry: Entry) -> dict[str, str]:

@@ -59,9 +59,14 @@ def _overview(report: Report) -> Iterator[str]:
         return
     yield "\n| record | change | verdict | digest |\n|---|---|---|---|\n"
     for entry in report.entries:
-        outcome = "not audited" if entry.verdict is None else NAMES[entry.verdict["outcome"]]
-        digest = "" if entry.verdict is None else f"`{entry.verdict['digest'][:12]}`"
-        yield f"| {inert(entry.folder, 200)} | {entry.change or ''} | {outcome} | {digest} |\n"
+        outcome, digest = "" if entry.error is None else "not audited", ""
+        if entry.verdict is not None:
+            outcome = NAMES[entry.verdict["outcome"]]
+            digest = f"`{entry.verdict['digest'][:12]}`"
+        change = entry.change or ""
+        if entry.origin is not None:
+            change += f" from {inert(entry.origin, 200)}"
+        yield f"| {inert(entry.folder, 200)} | {change} | {outcome} | {digest} |\n"
 
 
 def _change(report: Report) -> Iterator[str]:
@@ -119,7 +124,5 @@ def _finding(seen: Seen) -> str:
     if seen.location["text"] is not None:
         line += f"<br><sub>{inert(seen.location['text'], 200)}</sub>"
     if seen.accepted is not None:
-        word = "Accepted" if seen.accepted.counts else "Its author accepts it, which does not count"
-        until = f", until {inert(seen.accepted.until)}" if seen.accepted.until else ""
-        line += f"<br>{word}{until}: {inert(seen.accepted.reason)}"
+        line += f"<br>{inert(seen.acceptance)}"
     return line + "\n"

@@ -5,10 +5,11 @@ counts as an alarm. What could not be judged is a notification. A line in packed
 a nested artifact, whose parent is the shipped file.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from auditor.change_rules import CHANGE_RULES, ChangeRule
 from auditor.report.entries import Entry, Report, Seen, packed_in
 from auditor.report.summary import advice
 from auditor.report.words import clean
@@ -23,10 +24,13 @@ BASE = "%SRCROOT%"
 """What viewers of code take for the top of the repository."""
 
 
-def render_sarif(report: Report, rules: Sequence[Rule] = RULES) -> dict[str, Any]:
+def render_sarif(report: Report) -> dict[str, Any]:
     """One log with one run for all records."""
     files = _Artifacts()
-    known = {rule.id: at for at, rule in enumerate(rules)}
+    described = [_rule(rule) for rule in RULES]
+    ours = {rule.id for rule in RULES}
+    described += [_rule(rule) for rule in CHANGE_RULES if rule.id not in ours]
+    known = {rule["id"]: at for at, rule in enumerate(described)}
     results = []
     for entry in report.entries:
         results += [_result(seen, files.location(entry, seen), known) for seen in entry.findings]
@@ -37,7 +41,7 @@ def render_sarif(report: Report, rules: Sequence[Rule] = RULES) -> dict[str, Any
             "driver": {
                 "name": "Strict Prefix",
                 "fullName": ", ".join(sorted(engines)) or "strict-prefix",
-                "rules": [_rule(rule) for rule in rules],
+                "rules": described,
             }
         },
         "columnKind": "unicodeCodePoints",
@@ -65,7 +69,7 @@ def render_sarif(report: Report, rules: Sequence[Rule] = RULES) -> dict[str, Any
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
+def _rule(rule: Rule | ChangeRule) -> dict[str, Any]:
     return {
         "id": rule.id,
         "shortDescription": {"text": rule.title},

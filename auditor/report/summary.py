@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from auditor.change_rules import CHANGE_RULES
 from auditor.report.figures import Noise, noise
 from auditor.report.words import clean
 from auditor.rules import RULES
@@ -46,7 +47,7 @@ def summary(document: Mapping[str, Any]) -> list[str]:
 
 def advice(rule_id: str) -> tuple[str, ...]:
     """Why a finding of this rule matters, how to mend it, and where there is more to read."""
-    for rule in RULES:
+    for rule in (*RULES, *CHANGE_RULES):
         if rule.id == rule_id:
             more = f"More: auditor explain {rule.id}"
             return (f"Why it matters: {rule.matters}", f"To mend it: {rule.mend}", more)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from auditor.report import figures, timeline
+from auditor.report.entries import Entry, Report, Seen
 from auditor.report.summary import advice, summary
 from auditor.report.words import NAMES, clean, digest, figure, folder, number, place, seen
 
@@ -36,6 +37,18 @@ def render_text(documents: Sequence[dict[str, Any]], console: Console) -> None:
             page.figures(document)
         page.findings(document)
         page.lists(document)
+
+
+def render_report(report: Report, console: Console) -> None:
+    """Print what was found of a change, or verdicts alone: the verdicts, then what is beside them.
+
+    Quiet where all is well: nothing is said of a change that passes every rule about changes.
+    """
+    render_text([dict(verdict) for verdict in report.verdicts], console)
+    page = _Page(console)
+    for entry in report.entries:
+        page.record(entry)
+    page.change(report)
 
 
 class _Page:
@@ -130,6 +143,44 @@ class _Page:
                 self._print(f"{len(found) - MOST_FINDINGS:,} more, in the JSON", indent=2)
             for sentence in advice(result["rule"]):
                 self._print(sentence, indent=2)
+
+    def record(self, entry: Entry) -> None:
+        """What became of a folder, where its verdict does not say it."""
+        if entry.change in ("renamed", "copied", "deleted") or entry.error is not None:
+            origin = f" from {clean(entry.origin)}" if entry.origin is not None else ""
+            self._heading(f"{clean(entry.folder)}: {entry.change or 'not audited'}{origin}")
+        if entry.error is not None:
+            self._print(f"could not be audited: {clean(entry.error)}", indent=2)
+        self._accepted(entry.findings)
+
+    def change(self, report: Report) -> None:
+        """The answers about the change itself, and the outcome of it all."""
+        found = report.findings
+        for result in report.results:
+            if result["outcome"] in ("pass", "not-applicable"):
+                continue
+            self._heading(clean(result["rule"], 40), self._outcome(result["outcome"]))
+            if result["reason"] is not None:
+                self._print(clean(result["reason"]), indent=2)
+            mine = [one for one in found if one.rule == result["rule"]]
+            for one in mine[:MOST_FINDINGS]:
+                self._print(f"{one.place}: {one.message}", indent=2)
+            if len(mine) > MOST_FINDINGS:
+                self._print(f"{len(mine) - MOST_FINDINGS:,} more, in the JSON", indent=2)
+            for sentence in advice(result["rule"]):
+                self._print(sentence, indent=2)
+        self._accepted(found)
+        if any(entry.change is not None for entry in report.entries):
+            self._heading("The change", self._outcome(report.outcome))
+
+    def _accepted(self, found: Sequence[Seen]) -> None:
+        """Findings that somebody lives with, each with the reason."""
+        kept = [one for one in found if one.accepted is not None]
+        if kept:
+            self._heading("Accepted")
+        for one in kept:
+            self._print(f"{one.place}: {clean(one.rule, 40)}, {one.fingerprint}", indent=2)
+            self._print(one.acceptance, "dim", indent=4)
 
     def lists(self, document: dict[str, Any]) -> None:
         """What the run changed, and why it gave no evidence."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from auditor.report.json_v1 import digest_of
+from tests.auditor.repositories import Repository
 from tests.systems import record
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "COLUMNS": "120"}
@@ -119,29 +120,73 @@ def test_a_run_that_does_not_end_in_a_score_is_exit_code_2(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_the_gate_audits_what_a_change_adds(tmp_path, folder):
-    def git(*words: str) -> None:
-        subprocess.run(["git", "-C", str(tmp_path), *words], check=True, capture_output=True)
+@pytest.fixture
+def change(tmp_path, folder):
+    """A repository with a topic that adds the small submission."""
+    made = Repository(tmp_path)
+    made.git("commit", "-q", "--allow-empty", "-m", "x")
+    made.branch()
+    made.commit()
+    return made
 
-    git("init", "-q", "-b", "main")
-    git("config", "user.name", "a")
-    git("config", "user.email", "a@b")
-    git("commit", "-q", "--allow-empty", "-m", "x")
-    git("checkout", "-qb", "topic")
-    git("add", "small")
-    git("commit", "-qm", "x")
+
+def test_the_gate_audits_what_a_change_adds(change, folder, tmp_path):
     words = ("gate", "--base", "main", "--head", "topic", "--repo", tmp_path)
     assert auditor(*words, "--fail-on", "fail").returncode == 0
     gated = auditor(*words, "--format", "json")
     assert gated.returncode == 3
     audited = json.loads(auditor("audit", folder, "--format", "json").stdout)
-    assert json.loads(gated.stdout)["digest"] == audited["digest"]
-    git("rm", "-q", "small/README.md")
-    git("commit", "-qm", "x")
+    (one,) = json.loads(gated.stdout)["records"]
+    assert one["verdict"]["digest"] == audited["digest"]
+    change.git("rm", "-q", "small/README.md")
+    change.commit()
     assert auditor(*words).returncode == 1
     nothing = auditor("gate", "--base", "main", "--head", "main", "--repo", tmp_path)
     assert nothing.returncode == 0
     assert "no record folder differs" in nothing.stderr
+
+
+def test_an_earlier_gate_is_shown_again_and_held_against_a_new_one(
+    change, tmp_path, tmp_path_factory
+):
+    words = ("gate", "--base", "main", "--head", "topic", "--repo", tmp_path)
+    stored = tmp_path_factory.mktemp("stored") / "gate.json"
+    assert auditor(*words, "--format", "json", "--output", stored).returncode == 3
+    assert auditor(*words, "--expect", stored).returncode == 3
+    for form in ("text", "sarif", "junit", "markdown", "html", "json"):
+        shown = auditor("render", stored, "--format", form)
+        assert shown.returncode == 0, shown.stderr
+        assert "small" in shown.stdout
+    forged = stored.read_text().replace('"outcome": "inconclusive"', '"outcome": "pass"')
+    stored.write_text(forged)
+    done = auditor(*words, "--expect", stored)
+    assert done.returncode == 2
+    assert "expected an unchanged document" in done.stderr
+    change.commit({"small/more.txt": "pushed meanwhile"})
+    auditor(*words, "--format", "json", "--output", stored)
+    change.commit({"small/more.txt": "and again"})
+    done = auditor(*words, "--expect", stored)
+    assert done.returncode == 2
+    assert "head is " in done.stderr
+
+
+def test_a_gate_that_cannot_look_says_so_and_is_exit_code_2(change, tmp_path):
+    words = ("gate", "--base", "main", "--head", "topic", "--repo", tmp_path, "--fail-on", "fail")
+    change.git("checkout", "-qB", "topic", "main")
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "linked").symlink_to("../small")
+    change.commit()
+    done = auditor(*words)
+    assert done.returncode == 2
+    assert "records/linked: expected a record folder, found a symbolic link" in done.stderr
+    done = auditor("gate", "--base", "absent", "--head", "topic", "--repo", tmp_path)
+    assert done.returncode == 2
+    assert "expected 'absent' to name a commit" in done.stderr
+    settings = tmp_path / "settings.toml"
+    settings.write_text("wishes = 1")
+    done = auditor(*words, "--config", settings)
+    assert done.returncode == 2
+    assert "no setting 'wishes'" in done.stderr
 
 
 def test_every_rule_is_listed_and_explained():
