@@ -3,6 +3,7 @@
 from auditor.errors import CannotMeasure
 from auditor.evidence import (
     ByteTables,
+    CalibrationData,
     ClaimedNumbers,
     DataFlow,
     Evidence,
@@ -10,6 +11,7 @@ from auditor.evidence import (
     ShiftGates,
 )
 from auditor.inspect.byte_table import read_byte_tables
+from auditor.inspect.calibration import read_calibration
 from auditor.inspect.claims import read_claims
 from auditor.inspect.dataflow import read_data_flow
 from auditor.inspect.logs import read_logs
@@ -33,9 +35,10 @@ def inspect(submission: Submission) -> Evidence:
     try:
         program = read_program(submission)
     except CannotMeasure as reason:
-        evidence.cannot(str(reason), ByteTables, DataFlow, LearningOrder, ShiftGates)
+        missing = ByteTables, CalibrationData, DataFlow, LearningOrder, ShiftGates
+        evidence.cannot(str(reason), *missing)
         return evidence
-    evidence.add(read_byte_tables(program), read_shift_gates(program))
+    evidence.add(read_byte_tables(program), read_calibration(program), read_shift_gates(program))
     for kind, read in ((DataFlow, read_data_flow), (LearningOrder, read_learning_order)):
         try:
             evidence.add(read(program))

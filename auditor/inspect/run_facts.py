@@ -13,6 +13,10 @@ _CALIBRATED = re.compile(
     r" in (\d{1,5}\.\d{1,3})s",
     re.IGNORECASE,
 )
+_UNTIMED = re.compile(
+    r"^.{0,40}?gptq\S{0,20}:?.{0,20}?\b(?:calibrated|collected)\b.{0,30}\b(?:layers|hessians)\b",
+    re.IGNORECASE,
+)
 _FROM_TRAINING = re.compile(r"calibrat\w+ (?:with|from|on) training data", re.IGNORECASE)
 _TOTAL_EVAL = re.compile(r"^.{0,40}total_eval_time: ?(\d{1,6}(?:\.\d{1,3})?)s\s*$")
 _SHARDS = re.compile(r"\btrain_shards[:=]\s?(\d{1,6})\b")
@@ -41,9 +45,10 @@ def read_facts(lines: list[str]) -> RunFacts:
             found.update(total_eval_seconds=float(total[1]), total_eval_line=number)
         elif _FROM_TRAINING.search(line):
             from_training = True
-        elif done := _CALIBRATED.match(line):
+        elif (done := _CALIBRATED.match(line)) or _UNTIMED.match(line):
             if "stop_ms" in found and len(calibrations) < MAX_CALIBRATIONS:
-                one = Calibration(line=number, seconds=float(done[1]), training=from_training)
+                seconds = float(done[1]) if done else None
+                one = Calibration(line=number, seconds=seconds, training=from_training)
                 calibrations.append(one)
         elif shards := _SHARDS.search(line):
             found["train_shards"] = int(shards[1])

@@ -9,9 +9,10 @@ once more to calibrate the quantisation.
 
 - training stopped by the clock at more than 601 s fails; loops check the clock after a step, so a
   second is rounding.
-- a calibration on training data after the stop is added to it. When training had used the whole
-  600 s, or the sum is over 607 s, the rule fails. A sum of 601 to 607 s is INCONCLUSIVE: organisers
-  closed such records in March and accepted them from 2026-04-29 on.
+- a calibration on training data after the stop is added to it; that it was on training data, the
+  log says, or the source, where all its calibrations are given such data. When training had used
+  the whole 600 s, or the sum is over 607 s, the rule fails. A sum of 601 to 607 s is INCONCLUSIVE:
+  organisers closed such records in March and accepted them from 2026-04-29 on.
 - an evaluation of the claimed stage, or a `total_eval_time`, of more than 600 s fails.
 
 The other track has no such limit: NOT APPLICABLE.
@@ -19,14 +20,21 @@ The other track has no such limit: NOT APPLICABLE.
 **Violates:** #606, 600.0 s and then 3.6 s of calibration on training data. **Innocent:** #1394,
 which stops at 588.1 s and calibrates for 11.3 s.
 
-**How it can be wrong.** Only what the logs print is added up; a calibration without a time is not
-seen. Seconds of hardware other than eight H100 mean something else, and a log that lists another
+**How it can be wrong.** Only what the logs print is added up; a calibration without a time counts
+where nothing was left of the 600 s, and not otherwise. Seconds of hardware other than eight H100 mean something else, and a log that lists another
 accelerator decides nothing.
 """
 
 from collections.abc import Iterator, Sequence
 
-from auditor.evidence import Evidence, LoggedNumbers, PackageFiles, RunLog, ScoreLine
+from auditor.evidence import (
+    CalibrationData,
+    Evidence,
+    LoggedNumbers,
+    PackageFiles,
+    RunLog,
+    ScoreLine,
+)
 from auditor.rules.claimed import claimed_logs
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
@@ -41,6 +49,7 @@ from auditor.verdict import (
     passed,
 )
 
+BY_SOURCE = "(as the source has it) "
 ROUNDED_BPB = 1e-4
 """A score printed with four decimals lies this close to the exact one."""
 
@@ -57,7 +66,16 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     other = sorted({gpu for log in logs for gpu in log.facts.gpus if "H100" not in gpu})
     if other:
         return inconclusive(f"a log lists {', '.join(other)}; the limits are those of eight H100")
-    over = [finding for runs in _by_seed(logs) for finding in _least(runs, ruleset)]
+    source = evidence.get(CalibrationData)
+    trains = bool(source and source.training and not source.other)
+    over = [finding for runs in _by_seed(logs) for finding in _least(runs, ruleset, trains)]
+    over += [
+        Finding(
+            f"the calibration is given training data ({line.text})",
+            Location(file=line.file, line=line.line, text=line.text),
+        )
+        for line in (source.training if source and trains and _by_source(over) else ())
+    ]
     if over:
         return failed(Strength.LOGGED, over)
     unsettled = [finding for log in logs for finding in _unsettled(log, ruleset)]
@@ -79,25 +97,32 @@ def _by_seed(logs: Sequence[RunLog]) -> Iterator[list[RunLog]]:
         yield [log for log in logs if log.seed == seed]
 
 
-def _least(runs: list[RunLog], ruleset: Ruleset) -> list[Finding]:
+def _by_source(findings: list[Finding]) -> bool:
+    """Whether a finding hangs on what the source says of a calibration."""
+    return any(BY_SOURCE in finding.message for finding in findings)
+
+
+def _least(runs: list[RunLog], ruleset: Ruleset, trains: bool) -> list[Finding]:
     """Findings of the first of the runs that has any; none where one of them has none."""
-    findings = [list(_over(log, ruleset)) for log in runs]
+    findings = [list(_over(log, ruleset, trains)) for log in runs]
     return findings[0] if all(findings) else []
 
 
-def _over(log: RunLog, ruleset: Ruleset) -> Iterator[Finding]:
-    """What is over a limit beyond dispute."""
+def _over(log: RunLog, ruleset: Ruleset, trains: bool) -> Iterator[Finding]:
+    """What is over a limit beyond dispute; `trains` says that calibrations read training data."""
     limit, slack = ruleset.seconds, ruleset.rounding_seconds
     facts = log.facts
     stop = (facts.stop_ms or 0) / 1000
     if stop > limit + slack:
         yield _finding(log, facts.stop_line, f"training stopped at {stop:,.3f} s", limit, stop)
     for one in facts.calibrations:
-        total = stop + one.seconds
-        if one.training and (stop >= limit or total > ruleset.accepted_seconds):
+        total = stop + (one.seconds or 0)
+        if (one.training or trains) and (stop >= limit or total > ruleset.accepted_seconds):
+            took = "a" if one.seconds is None else f"{one.seconds:g} s of"
             said = (
-                f"training stopped at {stop:,.3f} s, and {one.seconds:g} s of calibration on "
-                f"training data followed: {total:,.1f} s"
+                f"training stopped at {stop:,.3f} s, and {took} calibration on training data "
+                f"{'' if one.training else BY_SOURCE}followed"
+                + ("" if one.seconds is None else f": {total:,.1f} s")
             )
             yield _finding(log, one.line, said, limit, total)
     stage = _timed_stage(log)
@@ -128,8 +153,8 @@ def _unsettled(log: RunLog, ruleset: Ruleset) -> Iterator[Finding]:
     """What organisers closed in March and accepted later."""
     stop = (log.facts.stop_ms or 0) / 1000
     for one in log.facts.calibrations:
-        total = stop + one.seconds
-        if total > ruleset.seconds + ruleset.rounding_seconds:
+        total = stop + (one.seconds or 0)
+        if one.seconds is not None and total > ruleset.seconds + ruleset.rounding_seconds:
             said = f"training and calibration took {stop:,.1f} s and {one.seconds:g} s"
             yield _finding(log, one.line, said, ruleset.seconds, total)
 
@@ -146,7 +171,7 @@ RULE = Rule(
     id="time-budget",
     title="Training and evaluation within 600 seconds each",
     authority="official",
-    needs=(LoggedNumbers,),
+    needs=(LoggedNumbers, CalibrationData),
     check=check,
     matters="Ten minutes each of training and evaluation are what makes records comparable.",
     mend=(

@@ -20,6 +20,7 @@ from auditor.inspect.order.vocabulary import (
     SERIALISERS,
     SIZES,
     STEPS,
+    WEIGHTS,
 )
 from auditor.inspect.values import Function, Place
 
@@ -151,6 +152,8 @@ class Library(Memory):
         if name == "copy_" and on.refs:
             self.take_over(on, given, node.lineno)
             return on
+        if name == "fill_" and getattr(base, "attr", None) not in (None, *WEIGHTS):
+            return on  # a setting that a model holds, such as a temperature
         if (name in RESETS or name.startswith("reset")) and on.refs:
             for ref in on.refs:
                 self.heap[ref].marks = frozenset()

@@ -18,6 +18,8 @@ COPIES = frozenset({"clone", "cpu", "copy", "tolist", "numpy", "state_dict", "na
 SERIALISERS = frozenset({"save", "dump", "dumps", "savez", "savez_compressed", "compress"})
 READERS = frozenset({"load", "loads", "decompress"})
 RESETS = frozenset({"zero_", "fill_", "normal_", "uniform_", "init_", "clear", "zeros_"})
+WEIGHTS = frozenset({"data", "weight", "bias", "grad"})
+"""What is filled in a model to begin anew."""
 KEEPERS = frozenset(
     {"append", "appendleft", "extend", "insert", "push", "scatter_", "masked_scatter_", "put_"}
 )

@@ -164,6 +164,17 @@ VIOLATIONS = {
             )
         ],
     ),
+    "adapts, sets a temperature and scores again": (
+        "score-before-update",
+        [
+            at(
+                "BEFORE SCORING",
+                "first = evaluate(args, scored, val_tokens, Counts())",
+                "adapt(scored, val_tokens, args.epochs, 1e-3)",
+                "scored.temperature.fill_(0.98)",
+            )
+        ],
+    ),
     "fills the table with the split first": (
         "causal-cache",
         [at("BEFORE SCORING", "counts.update(val_tokens[:-1], val_tokens[1:])")],
@@ -236,6 +247,14 @@ INNOCENT = {
             "BEFORE SCORING",
             "adapt(scored, val_tokens, 1, 1e-3)",
             "scored.load_state_dict(torch.load('model.bin'))",
+        )
+    ],
+    "adapts, and begins anew": [
+        at(
+            "BEFORE SCORING",
+            "adapt(scored, val_tokens, 1, 1e-3)",
+            "for p in scored.parameters():",
+            "    p.data.fill_(0.5)",
         )
     ],
     "writes an adapted copy beside the model": [

@@ -54,6 +54,40 @@ def test_time_of_training_and_calibration(ms, calibration, outcome):
     assert judge(time_budget.RULE, stopped(ms, calibration)).outcome is outcome
 
 
+UNTIMED = "gptq:calibrating with 256 batches...\ngptq:collected hessians for 68 layers\n"
+TIMED = "gptq:loop-aware calibrated 41 layers in {seconds}s\n"
+FROM = """
+def main(args):
+    loader = Loader(args.{files})
+    log0("gptq:calibrating with 256 batches...")
+    hessians = collect_hessians(model, loader, args)
+"""
+AND_OWN_TEXT = """
+    more = collect_hessians(model, written_by(model), args)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ms", "line", "source", "outcome"),
+    [
+        (600_074, UNTIMED, FROM.format(files="train_files"), Outcome.FAIL),
+        (600_074, UNTIMED, FROM.format(files="own_text"), Outcome.PASS),
+        (600_074, UNTIMED, FROM.format(files="train_files") + AND_OWN_TEXT, Outcome.PASS),
+        (600_074, "", FROM.format(files="train_files"), Outcome.PASS),  # it was switched off
+        (599_074, UNTIMED, FROM.format(files="train_files"), Outcome.PASS),  # as long as it took
+        (600_074, TIMED.format(seconds=11.3), FROM.format(files="train_files"), Outcome.FAIL),
+        (590_074, TIMED.format(seconds=9.3), FROM.format(files="train_files"), Outcome.PASS),
+    ],
+)
+def test_the_source_says_what_a_calibration_is_given(ms, line, source, outcome):
+    files = with_lines(STOP.format(ms=ms), line) | {"train_gpt.py": source}
+    judged = judge(time_budget.RULE, files)
+    assert judged.outcome is outcome
+    if outcome is Outcome.FAIL:
+        assert "(as the source has it)" in judged.findings[0].message
+        assert judged.findings[-1].location.line == 5
+
+
 def test_both_numbers_and_the_line_of_a_clock_that_is_over():
     (finding, *_) = judge(time_budget.RULE, stopped(600_024, 3.6)).findings
     assert "600.024 s" in finding.message
