@@ -372,6 +372,8 @@ class LearningOrder:
     """Where the root of a token's probability is taken for the probability of each of its bytes."""
     mixed: tuple[Mixed, ...]
     """Where probabilities of the true token are mixed as those of no distribution can be."""
+    covered: tuple[OnTheWay, ...]
+    """Where the loss is set to nothing because a file that was read has the token."""
     tables: tuple[OnTheWay, ...]
     """Where a table is filled from training tokens that the score reads with no file between."""
     saved: tuple[SavedLearning, ...]

@@ -217,7 +217,8 @@ def _more_than_all(lines: list[_Implied], evidence: Evidence, ruleset: Ruleset) 
     last = lines[-1]
     return Finding(
         f"the score divides by {last}; the whole validation split has at most {most / 1e6:.2f} M, "
-        f"whatever the tokenizer ({last.middle / most - 1:+.1%})",
+        f"whatever the tokenizer ({last.middle / most - 1:+.1%}): bytes are counted twice, "
+        "or it is not that split that is scored",
         Location(file=last.log.file, line=last.score.line, text=last.score.label),
         {"implied_bytes": round(last.middle), "most_bytes": most},
     )

@@ -21,8 +21,8 @@ The other track has no such limit: NOT APPLICABLE.
 which stops at 588.1 s and calibrates for 11.3 s.
 
 **How it can be wrong.** Only what the logs print is added up; a calibration without a time counts
-where nothing was left of the 600 s, and not otherwise. Seconds of hardware other than eight H100 mean something else, and a log that lists another
-accelerator decides nothing.
+where nothing was left of the 600 s, and not otherwise. Seconds of hardware other than eight H100
+mean something else, and a log that lists another accelerator decides nothing.
 """
 
 from collections.abc import Iterator, Sequence

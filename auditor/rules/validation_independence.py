@@ -14,9 +14,12 @@ file may hold a number that nothing reads.
 Where that was not run, by the source (strength `source`): the program is followed in its order, and
 what an optimiser, a table or a calibration took from validation tokens, and what is then serialised
 before the claimed score is printed, fails the rule, with both lines, when the score is that of a
-model or a table that had learnt the same. Otherwise it is INCONCLUSIVE: it may be a copy.
+model or a table that had learnt the same. Otherwise it is INCONCLUSIVE: it may be a copy. A script
+that sets the loss to nothing where a file that it read holds the very token fails too: the file
+is the answers.
 
-**Violates:** #1487, which adapts to the split before quantisation. **Innocent:** #1019, which
+**Violates:** #1487, which adapts to the split before quantisation; #168, which ships a fifth of the
+split and charges nothing for it. **Innocent:** #1019, which
 calibrates on text that the model wrote itself.
 
 **How it can be wrong.** A file is known by its path or by the name of its buffer; one that is read
@@ -24,9 +27,15 @@ by another name is taken for the last that was written. What is chosen by a pers
 validation scores is not visible in a program.
 """
 
-from auditor.evidence import Evidence, LearningOrder, SavedLearning, ValidationSwap
+from auditor.evidence import (
+    Evidence,
+    LearningOrder,
+    OnTheWay,
+    SavedLearning,
+    ValidationSwap,
+)
 from auditor.rules.measured import ran_through
-from auditor.rules.read_order import beside_a_run, open_setting
+from auditor.rules.read_order import beside_a_run, lines_on_the_way, open_setting
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
@@ -79,6 +88,9 @@ def _read(evidence: Evidence) -> Judgement:
     order = evidence.get(LearningOrder)
     if order is None:
         return inconclusive(evidence.why_not(LearningOrder))
+    answers = lines_on_the_way(order, order.covered, _covered)
+    if answers is not None:
+        return answers
     certain = [saved for saved in order.saved if saved.scored and not saved.doubts]
     if certain and order.headline is not None:
         found = [_finding(saved) for saved in certain]
@@ -93,6 +105,14 @@ def _read(evidence: Evidence) -> Judgement:
     return passed(
         Strength.SOURCE,
         "nothing learnt from validation tokens is written before the score, as read",
+    )
+
+
+def _covered(one: OnTheWay) -> str:
+    return (
+        f"line {one.line} sets the loss to nothing where what was read from a file is the token "
+        f"being predicted ({one.text}), for the score that line {one.report_line} prints; the file "
+        "holds validation tokens"
     )
 
 

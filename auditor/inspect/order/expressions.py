@@ -8,7 +8,7 @@ from auditor.inspect.config import UNKNOWN, Config
 from auditor.inspect.mixtures import WEIGHED, Mixtures
 from auditor.inspect.order.library import Library, in_order
 from auditor.inspect.order.memory import Env, Locals
-from auditor.inspect.order.values import NOTHING, Value, cut, join
+from auditor.inspect.order.values import NOTHING, VALIDATION, Value, cut, join
 from auditor.inspect.order.vocabulary import (
     BYTES,
     LOSSES,
@@ -16,6 +16,8 @@ from auditor.inspect.order.vocabulary import (
     PRINTERS,
     RANDOM,
     SIZES,
+    STORED,
+    ZEROES,
     literal,
     named,
     names_length,
@@ -90,9 +92,7 @@ class Expressions(Library):
             case ast.ListComp() | ast.GeneratorExp() | ast.SetComp() | ast.DictComp():
                 return self.comprehension(node, env)
             case ast.Compare():
-                return join(
-                    self.value(part, env) for part in (node.left, *node.comparators)
-                ).number()
+                return self._compared(node, env)
             case ast.NamedExpr():
                 value = self.value(node.value, env)
                 self.set(env, node.target.id, value)
@@ -115,6 +115,17 @@ class Expressions(Library):
         root = isinstance(power, ast.BinOp) and isinstance(power.op, ast.Div)
         if root and names_length(power.right):  # type: ignore[union-attr]  # root says what it is
             return value.noted("rooted", place)
+        return value
+
+    def _compared(self, node: ast.Compare, env: Env) -> Value:
+        """A truth value; one is kept in mind that says where a file has the answers."""
+        sides = [self.value(part, env) for part in (node.left, *node.comparators)]
+        value = join(sides).number()
+        if len(sides) == 2 and isinstance(node.ops[0], ast.Eq):
+            for stored, tokens in (sides, sides[::-1]):
+                asks = stored.places("stored") and not stored.regions and not stored.through
+                if asks and any(region.split == VALIDATION for region in tokens.regions):
+                    return value.noted("agreed", {self.place(node.lineno)})
         return value
 
     def _mixed(self, node: ast.BinOp, value: Value) -> Value:
@@ -245,6 +256,10 @@ class Expressions(Library):
         result = self.used(node.lineno, *everything)
         if name in ("exp", "exp2") and result.notes:
             result = result.noted("rooted", result.places("spread"))
+        if name in STORED and not result.regions:
+            result = result.noted("stored", {self.place(node.lineno)})
+        if name in ZEROES and any(value.constant == 0 for value in given):
+            result = self.covered(result, node.lineno)
         if name in RANDOM:
             result = result.but(turns=cut(result.turns | self.now()))
         with_tokens = sum(bool(value.regions) for value in given)
@@ -253,6 +268,10 @@ class Expressions(Library):
             result = result.but(loss=True)
         constant = UNKNOWN if tokens else self.config.value(node, Locals(env))
         return result.but(constant=constant)
+
+    def covered(self, value: Value, line: int) -> Value:
+        """Mark what was set to nothing where a file agrees with the tokens."""
+        return value.noted("covered", {self.place(line)} if value.places("agreed") else ())
 
     def _arguments(self, node: ast.Call, env: Env) -> Iterator[Value]:
         for argument in node.args:

@@ -54,6 +54,7 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
     chosen: dict[Place, OnTheWay] = {}
     rooted: dict[Place, OnTheWay] = {}
     mixed: dict[tuple[str, Place], Mixed] = {}
+    covered: dict[Place, OnTheWay] = {}
     tables: dict[Place, OnTheWay] = {}
 
     def note(found: dict[Place, OnTheWay], place: Place, report: Report, doubts: set[str]) -> None:
@@ -88,6 +89,8 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
             note(chosen, place, report, set())
         for place in report.value.places("rooted"):
             note(rooted, place, report, set())
+        for place in report.value.places("covered"):
+            note(covered, place, report, set())
         for kind in (WEIGHED, KNOWN, SPELLED):
             for place in report.value.places(kind):
                 mixed[kind, place] = Mixed(
@@ -126,6 +129,7 @@ def learning_order(machine: Machine, program: Program) -> LearningOrder:
         chosen=tuple(chosen[key] for key in sorted(chosen)),
         rooted=tuple(rooted[key] for key in sorted(rooted)),
         mixed=tuple(mixed[key] for key in sorted(mixed)),
+        covered=tuple(covered[key] for key in sorted(covered)),
         tables=tuple(tables[key] for key in sorted(tables)),
         saved=tuple(saved[key] for key in sorted(saved)),
     )

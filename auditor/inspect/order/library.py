@@ -112,7 +112,7 @@ class Library(Memory):
             return self.allocate(marks=self.learnt_by(given))
         if name in ("zeros", "ones", "empty", "randn", "full", "tensor") and not given.regions:
             wants = keywords.get("requires_grad", NOTHING).constant is True
-            return self.allocate() if wants else Value(turns=given.turns)
+            return self.allocate() if wants else Value(turns=given.turns, notes=given.notes)
         if name in SERIALISERS:
             return self._serialise(node, on | given, env)
         if name in READERS and not given.regions:
@@ -207,7 +207,8 @@ class Library(Memory):
             return Value(marks=given.marks, deps=given.deps)
         names = self._file_names(node, env)
         same = [saved for saved in self.serialised if saved.names & names]
-        return (same or self.serialised)[-1].value if self.serialised else NOTHING
+        found = (same or self.serialised)[-1].value if self.serialised else NOTHING
+        return found.noted("stored", given.places("stored"))
 
     def _file_names(self, node: ast.Call, env: Env) -> frozenset[str]:
         """Paths and names among the arguments of a call."""

@@ -163,6 +163,8 @@ class Machine(Expressions):
                     attributes[target.attr] = value if old is NOTHING else old | value
             case ast.Subscript():
                 index = self.value(target.slice, env).whole()
+                if value.constant == 0:
+                    value = self.covered(value | index, target.lineno)
                 if not counts:  # a buffer, whatever its index is made of
                     index = index.number()
                 self.write(target.value, index, value.whole(), target, env)
@@ -179,6 +181,8 @@ class Machine(Expressions):
                 for ref in left.refs:
                     self.heap[ref].marks = cut(self.heap[ref].marks | right.marks)
         else:
+            if isinstance(node.op, ast.Mult):
+                right = self.covered(right, node.lineno)
             self._assign_more(node.target, right, env)
 
     def _assign_more(self, target: ast.expr, value: Value, env: Env) -> None:

@@ -114,7 +114,8 @@ class Note(NamedTuple):
     kind: str
     """`chosen`, the smaller of two losses; `spread`, the log of a token's probability divided by
     its bytes; `rooted`, that taken for the probability of a byte; `own-loss`, what a weight was
-    made from; and what may be wrong with a mixture."""
+    made from, and what may be wrong with a mixture; `stored`, read from a file; `agreed`, where
+    that is equal to validation tokens; `covered`, a loss that was set to nothing there."""
     place: Place
 
 

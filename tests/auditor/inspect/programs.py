@@ -231,6 +231,35 @@ VIOLATIONS = {
             )
         ],
     ),
+    "pays for a prefix that holds the answers": (
+        "validation-independence",
+        [
+            at("BEFORE SCORING", "stored = np.frombuffer(open('prefix.bin', 'rb').read(), '<u2')"),
+            ("scored, val_tokens, counts)\n", "scored, val_tokens, counts, stored)\n"),
+            ("val_tokens, counts):", "val_tokens, counts, stored):"),
+            (
+                "        total += mixed.item() * 64\n",
+                "        known = torch.tensor(stored[start : start + 64]) == y\n"
+                "        losses = F.cross_entropy(model.head(x), y, reduction='none')\n"
+                "        losses[:64] *= (~known).float()\n"
+                "        total += losses.sum().item()\n",
+            ),
+        ],
+    ),
+    "and puts a nought there": (
+        "validation-independence",
+        [
+            at("BEFORE SCORING", "stored = np.frombuffer(open('prefix.bin', 'rb').read(), '<u2')"),
+            ("scored, val_tokens, counts)\n", "scored, val_tokens, counts, stored)\n"),
+            ("val_tokens, counts):", "val_tokens, counts, stored):"),
+            (
+                "        total += mixed.item() * 64\n",
+                "        losses = F.cross_entropy(model.head(x), y, reduction='none')\n"
+                "        losses[stored[start : start + 64] == y] = 0.0\n"
+                "        total += losses.sum().item()\n",
+            ),
+        ],
+    ),
     "writes a model that was calibrated on the split": (
         "validation-independence",
         [at("BEFORE WRITING", "model.head.weight.copy_(val_tokens.float().mean())")],
@@ -248,6 +277,19 @@ INNOCENT = {
             "adapt(scored, val_tokens, 1, 1e-3)",
             "scored.load_state_dict(torch.load('model.bin'))",
         )
+    ],
+    "leaves out what a file says is not to be scored": [
+        at("BEFORE SCORING", "ignored = np.frombuffer(open('mask.bin', 'rb').read(), '<u2')"),
+        ("scored, val_tokens, counts)\n", "scored, val_tokens, counts, ignored)\n"),
+        ("val_tokens, counts):", "val_tokens, counts, ignored):"),
+        (
+            "        total += mixed.item() * 64\n",
+            "        losses = F.cross_entropy(model.head(x), y, reduction='none')\n"
+            "        losses[ignored[start : start + 64] == 1] = 0.0\n"
+            "        losses[y == 0] = 0.0\n"
+            "        hit = (ignored[start : start + 64] == y).sum()\n"
+            "        total += losses.sum().item()\n",
+        ),
     ],
     "adapts, and begins anew": [
         at(

@@ -36,6 +36,7 @@ READ = LearningOrder(
     chosen=(),
     rooted=(),
     mixed=(),
+    covered=(),
     unread=(),
 )
 

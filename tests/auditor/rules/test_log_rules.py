@@ -274,9 +274,9 @@ def test_a_helper_written_to_be_slow_is_read_in_time():
         "c.cpp": GIVER * 500,
         "d.cpp": "boundary" * 20_000 + "if (" * 20_000,
     }
-    started = time.monotonic()
+    started = time.process_time()
     judge(strict_prefix.RULE, files)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_gates_closed_in_one_of_the_claimed_runs_decide_nothing():
