@@ -1,4 +1,5 @@
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,11 @@ from reference_impl.score_first import evaluate_adaptive
 from reference_impl.system import RecordSystem
 from reference_impl.train import new_model
 from reference_impl.variants import AS_PUBLISHED, COMPLIANT, RECORDS, Variant, variant
+from tests.auditor.test_cli import auditor
 
+needs_sandbox = pytest.mark.skipif(
+    missing("bubblewrap") is not None, reason=f"no sandbox here: {missing('bubblewrap')}"
+)
 CPU = torch.device("cpu")
 CACHES = {"pr779": "chunk_inputs", "pr834": "chunk_targets", "pr940": "window", "pr924": "window"}
 
@@ -81,9 +86,7 @@ def test_a_published_mixer_has_no_distribution_from_its_first_count_on(
     assert caught.value.total > 1.5
 
 
-@pytest.mark.skipif(
-    missing("bubblewrap") is not None, reason=f"no sandbox here: {missing('bubblewrap')}"
-)
+@needs_sandbox
 def test_a_text_comes_back_from_an_exported_record(settings: Settings, tmp_path: Path) -> None:
     (folder,) = export_records(settings, [variant("pr779", COMPLIANT)], tmp_path)
     room = Room(tokenizer=Path(settings.tokenizer_path), seconds=100)
@@ -93,3 +96,26 @@ def test_a_text_comes_back_from_an_exported_record(settings: Settings, tmp_path:
     decoded = decode(Submission.load(folder), encoded.to_bytes(), room, lambda doing, done: None)
     assert not isinstance(decoded, NoDistribution)
     assert np.array_equal(decoded, tokens)
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    "record",
+    ["pr940", *(pytest.param(r, marks=pytest.mark.slow) for r in ("pr779", "pr834", "pr924"))],
+)
+def test_an_exported_record_as_published_cannot_be_encoded(
+    settings: Settings, tmp_path: Path, record: str
+) -> None:
+    """And the command says what its probabilities come to instead."""
+    each = variant(record, AS_PUBLISHED)
+    (folder,) = export_records(own_settings(settings, each), [each], tmp_path)
+    words = [folder, settings.data_path, "-o", tmp_path / "bits", "--tokens", 300]
+    done = auditor("encode", *words, "--tokenizer", settings.tokenizer_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    found = re.search(
+        r"FAIL full-distribution: the probabilities at position \d+ must sum to 1, got ([\d.]+);",
+        done.stdout,
+    )
+    assert found is not None
+    assert float(found[1]) > 1.01
+    assert not (tmp_path / "bits").exists()

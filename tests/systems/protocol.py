@@ -3,6 +3,8 @@
 A change is a pair: what the honest source says, and what the twin says instead.
 """
 
+import hashlib
+
 from auditor.submission import File, Submission
 
 VOCAB_SIZE = 24
@@ -79,6 +81,16 @@ TWINS = {
         "        probs_LV /= probs_LV.sum(axis=1, keepdims=True)\n" + RETURN),
     "raises": ("        self.before = tokens_T[-1]\n", "        self.before = tokens_T[-1]\n"
         "        if start > 40:\n            raise OSError('no more')\n"),
+    # The process ends in the middle: killed, as if all were well, or after leaving a result.
+    "is-killed": ("        self.before = tokens_T[-1]\n", "        self.before = tokens_T[-1]\n"
+        "        if start > 100:\n            os.kill(os.getpid(), 9)\n"),
+    "leaves-early": ("        self.before = tokens_T[-1]\n", "        self.before = tokens_T[-1]\n"
+        "        if start > 100:\n            os._exit(0)\n"),
+    "leaves-a-part": ("        self.before = tokens_T[-1]\n", "        self.before = tokens_T[-1]\n"
+        "        if start > 100:\n"
+        "            for name in ('bits', 'tokens', 'nats'):\n"
+        "                open('../out/' + name, 'wb').write(bytes(800))\n"
+        "            os._exit(0)\n"),
     "hangs": ("    return Pairs()\n", "    import time\n    time.sleep(99)\n"),
     # The result is read from outside; a link must not lead there to another file.
     "leads-out": ("    return Pairs()\n", "    import atexit, os\n\n    def lead_out():\n"
@@ -93,4 +105,5 @@ def system(twin: str | None = None) -> Submission:
         honest, broken = TWINS[twin]
         assert source.count(honest) == 1
         source = source.replace(honest, broken)
-    return Submission("record", {"system.py": File(source.encode(), "0" * 64)})
+    sha256 = hashlib.sha256(source.encode()).hexdigest()
+    return Submission("record", {"system.py": File(source.encode(), sha256)})
