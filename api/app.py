@@ -17,11 +17,13 @@ from api.errors import StartError
 from api.jobs import Jobs
 from api.keys import Keys
 from api.middleware import FORM_BYTES, AddHeaders, LimitBody
-from api.routes import audits, board, events, pages, review, rules, session, verdicts
+from api.routes import audits, board, events, log, pages, review, rules, session, verdicts
 from api.routes.dependencies import own_page, right_host
 from api.settings import Settings
 from api.store import Store
 from auditor import __version__
+from auditor.errors import ToolError
+from auditor.keys import private_key
 
 
 class Service:
@@ -33,6 +35,10 @@ class Service:
         `child` is the module that audits, in processes of its own.
         """
         self.settings = settings
+        try:
+            self.signing_key = private_key(None)
+        except ToolError as error:
+            raise StartError(str(error)) from error
         data = settings.data
         self._lock: int | None = None
         try:
@@ -102,10 +108,11 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.settings = service.settings
     app.state.store = service.store
+    app.state.signing_key = service.signing_key
     app.state.jobs = service.jobs
     app.state.keys = Keys(service.database, service.settings)
     app.state.rates = Rates()
-    for noun in (pages, board, session, audits, events, verdicts, rules, review):
+    for noun in (pages, board, session, audits, events, verdicts, log, rules, review):
         app.include_router(noun.router)
     errors.install(app)
     app.add_middleware(LimitBody, limit=service.settings.max_upload_bytes + FORM_BYTES)

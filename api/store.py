@@ -17,6 +17,7 @@ from api.blobs import Blobs
 from api.db import Database
 from api.derived import outcomes_of, summary_of
 from api.keys import note
+from api.log import append
 from api.tables import (
     UNENDED,
     AuditRow,
@@ -162,7 +163,9 @@ class Store:
             ended = _end(session, audit_id, attempt, state=State.FINISHED, done=1.0, doing="done")
             if ended:
                 verdict_id = uuid.uuid4().hex
-                session.add(
+                append(
+                    self.database,
+                    session,
                     VerdictRow(
                         id=verdict_id,
                         audit_id=audit_id,
@@ -174,9 +177,8 @@ class Store:
                         # As the command writes it, so that the two can be compared as text.
                         document=json.dumps(document, indent=1, ensure_ascii=False) + "\n",
                         created=_now(),
-                    )
+                    ),
                 )
-                session.flush()
                 session.add(SummaryRow(verdict_id=verdict_id, **summary_of(document)))
                 session.add_all(
                     RuleOutcomeRow(verdict_id=verdict_id, rule=rule, outcome=outcome)

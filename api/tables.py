@@ -155,6 +155,18 @@ class VerdictRow(Base):
     audit: Mapped[AuditRow] = relationship(back_populates="verdict")
 
 
+class LogRow(Base):
+    """A verdict's place in the log, for good: triggers refuse to change or delete a row."""
+
+    __tablename__ = "log"
+
+    place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """0 for the first verdict, without gaps."""
+    verdict_id: Mapped[str] = mapped_column(ForeignKey("verdicts.id"), unique=True)
+    leaf: Mapped[str]
+    """Hash of the document as a leaf of a Merkle tree, in hexadecimal."""
+
+
 Counter = BigInteger().with_variant(Integer, "sqlite")
 """A number that the database gives out; SQLite does so for its own integers alone."""
 

@@ -49,7 +49,12 @@ def attest(document: Mapping[str, Any], key: Ed25519PrivateKey | None) -> bytes:
         "predicateType": PREDICATE_TYPE,
         "predicate": {"verdict": dict(document), "sha256": _digest(document)},
     }
-    envelope = Envelope(rfc8785.dumps(statement), PAYLOAD_TYPE, {})
+    return seal(rfc8785.dumps(statement), PAYLOAD_TYPE, key)
+
+
+def seal(payload: bytes, payload_type: str, key: Ed25519PrivateKey | None) -> bytes:
+    """Return the envelope file of any payload, such as the head of a log."""
+    envelope = Envelope(payload, payload_type, {})
     if key is not None:
         envelope.sign(CryptoSigner(key))
     return _file_of(envelope)
