@@ -14,6 +14,7 @@ from auditor.evidence import (
     Exercised,
     KraftSums,
     NoiseBound,
+    OtherSources,
     PrefixSensitivity,
     PriorRecord,
     StreamBytes,
@@ -35,6 +36,7 @@ RUN_KINDS = (
     NoiseBound,
     Timeline,
     PrefixSensitivity,
+    OtherSources,
     StreamBytes,
     Exercised,
     ValidationSwap,
@@ -46,7 +48,7 @@ RUN_KINDS = (
 ENGINE = f"strict-prefix {__version__}"
 """What judged, as a verdict names it."""
 
-EXPERIMENTS = ("suffix", "swap", "transplant", "kraft")
+EXPERIMENTS = ("suffix", "sources", "swap", "transplant", "kraft")
 """What a run makes after the one on noise, in this order."""
 
 

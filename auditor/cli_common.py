@@ -38,7 +38,7 @@ ExperimentOption = Annotated[
     list[str] | None,
     typer.Option(
         "--experiment",
-        help="Of --run, after the noise: suffix, swap, transplant, kraft; repeatable.",
+        help="Of --run, after the noise: suffix, sources, swap, transplant, kraft; repeatable.",
     ),
 ]
 BudgetOption = Annotated[

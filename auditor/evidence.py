@@ -445,6 +445,10 @@ class NoiseBound:
     """Code length of those positions under the source that drew them."""
     charged_nats: float
     """What the submission charges for them; where it charges again, the first time."""
+    hedged_nats: float | None
+    """Nats won against the source by betting small shares on each charge; None when the charges are
+    not known one by one, or the tokens do not all cost the same. P(won >= a) <= exp(-a) for a valid
+    submission, as for `ln_e`."""
     slack_nats_per_token: float | None
     """How far above the source its score before adaptation was; None when it prints none."""
 
@@ -452,6 +456,21 @@ class NoiseBound:
     def ln_e(self) -> float:
         """Nats by which the submission beat the source: P(ln E >= a) <= exp(-a) for a valid one."""
         return self.source_nats - self.charged_nats
+
+    @property
+    def best_nats(self) -> float:
+        """The larger of both proofs."""
+        return self.ln_e if self.hedged_nats is None else max(self.ln_e, self.hedged_nats)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherSources:
+    """The same bound on sources that repeat: contexts, stretches, words."""
+
+    bounds: tuple[NoiseBound, ...]
+    """Up to the first that is beaten."""
+    failed: tuple[str, ...]
+    """Sources on which the run gave no score, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -587,8 +606,11 @@ class Evidence:
     def to_json(self) -> dict[str, Any]:
         """Plain values by kind name, with the derived figures that people ask for."""
         facts = {kind.__name__: asdict(fact) for kind, fact in self._kinds.items()}
-        noise = self.get(NoiseBound)
+        noise, others = self.get(NoiseBound), self.get(OtherSources)
         if noise is not None:
             facts["NoiseBound"]["ln_e"] = noise.ln_e
+        if others is not None:
+            for said, bound in zip(facts["OtherSources"]["bounds"], others.bounds, strict=True):
+                said["ln_e"] = bound.ln_e
         facts.update({kind.__name__: {"absent": reason} for kind, reason in self._missing.items()})
         return dict(sorted(facts.items()))

@@ -10,10 +10,14 @@ most exp(-a), whatever it caches, mixes or adapts. A score further under it than
 by more a token than rounding gives, is not a sum of code lengths. When no charge moves with later
 tokens, the charges at single positions must themselves overfill a distribution.
 
-That is looked at too, on real text after training: the process is copied before it reads a token,
-once for every token that could stand there, and each copy charges its own. For a distribution that
-was fixed before, exp(-charge) adds up to one (Kraft); a sum over one that even rounding to bfloat16
-cannot give is a FAIL, whether or not all copies got to their charge.
+Two more sources hold what noise lacks: contexts that repeat, and stretches. And where every charge
+is known by itself, small shares are bet on each: what is kept back bounds the loss at positions of
+which the network knows less than the source, so that a mechanism which fires at a few shows.
+
+Single positions are looked at too, on real text after training: the process is copied before it
+reads a token, once for every token that could stand there, and each copy charges its own. For a
+distribution that was fixed before, exp(-charge) adds up to one (Kraft); a sum over one that even
+rounding to bfloat16 cannot give is a FAIL, whether or not all copies got to their charge.
 
 Where nothing ran, the source shows some cases (strength `source`). One is the n-th root of the
 probability of the true token, taken for the probability of each of its n bytes, and mixed with a
@@ -45,6 +49,7 @@ from auditor.evidence import (
     Mixed,
     NoiseBound,
     OnTheWay,
+    OtherSources,
     PrefixSensitivity,
     Timeline,
 )
@@ -113,31 +118,26 @@ def _ran(evidence: Evidence, ruleset: Ruleset) -> Judgement:
             f"{timeline.charged_again:,} positions were charged again, and which charge came first "
             "is not known"
         )
-    kraft = evidence.get(KraftSums)
+    others, kraft = evidence.get(OtherSources), evidence.get(KraftSums)
+    bounds = [noise, *(others.bounds if others else ())]
     sums = [one for one in kraft.sums if one.doubt is None] if kraft else []
-    seen = _seen(noise) + _seen_sums(sums)
+    seen = "; ".join(_seen(one) for one in bounds) + _seen_sums(sums)
+    beaten = [one for one in bounds if beats_noise(one, ruleset)]
     prefix = evidence.get(PrefixSensitivity)
     if prefix is not None and future_moved_charges(prefix):
-        over = any(one.total > 1 + ruleset.kraft_excess for one in sums)
-        if over or beats_noise(noise, ruleset):
+        if beaten or any(one.total > 1 + ruleset.kraft_excess for one in sums):
             return inconclusive(f"{seen}; charges that look ahead explain that: see strict-prefix")
-    elif any(one.least > 1 for one in sums):
-        return failed(Strength.PROVED, [_overfull(one) for one in sums if one.least > 1], seen)
-    if beats_noise(noise, ruleset):
-        message = (
-            f"{seen}: the score beats the source by {noise.ln_e:,.0f} nats, which a valid one does "
-            f"with probability below e^-{noise.ln_e:,.0f}; the charges are not code lengths"
-        )
-        place = next((e for e in timeline.events if e.kind == "charge"), None)
-        where = Location(
-            file=place.file if place else None, line=place.line if place else None, position=1
-        )
-        return failed(Strength.PROVED, [Finding(message, where, {"ln_e": noise.ln_e})], seen)
-    if nearly_beats_noise(noise, ruleset):
-        return inconclusive(
-            f"{seen}; {noise.ln_e:,.1f} nats under the source is more than chance, but only "
-            f"{noise.ln_e / noise.tokens:.2g} a token, which rounding could give"
-        )
+    elif overfull := [one for one in sums if one.least > 1]:
+        return failed(Strength.PROVED, [_overfull(one) for one in overfull], seen)
+    if beaten:
+        findings = [_beaten(one, timeline) for one in beaten]
+        return failed(Strength.PROVED, findings, seen)
+    for one in bounds:
+        if nearly_beats_noise(one, ruleset):
+            return inconclusive(
+                f"{seen}; {one.best_nats:,.1f} nats under the source is more than chance, but only "
+                f"{one.best_nats / one.tokens:.2g} a token, which rounding could give"
+            )
     if any(one.total > 1 + ruleset.kraft_excess for one in sums):
         return inconclusive(f"{seen}; more than one, but charges in bfloat16 could give that")
     why = unreadable(timeline)
@@ -146,13 +146,30 @@ def _ran(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     return ran_through(evidence, Strength.RAN, seen)
 
 
+def _beaten(noise: NoiseBound, timeline: Timeline) -> Finding:
+    nats = noise.best_nats
+    does = "the score beats the source"
+    if noise.ln_e < nats:
+        does = "bets of small shares on its charges win against the source"
+    message = (
+        f"{_seen(noise)}: {does} by {nats:,.0f} nats, which a valid one does with probability "
+        f"below e^-{nats:,.0f}; the charges are not code lengths"
+    )
+    place = next((e for e in timeline.events if e.kind == "charge"), None)
+    where = Location(
+        file=place.file if place else None, line=place.line if place else None, position=1
+    )
+    return Finding(message, where, {"ln_e": nats})
+
+
 def _seen(noise: NoiseBound) -> str:
     reported = noise.charged_nats / noise.tokens / LN_2
     source = noise.source_nats / noise.tokens / LN_2
     slack = ""
     if noise.slack_nats_per_token is not None:
         slack = f" (slack before adaptation {noise.slack_nats_per_token:+.4f} nats a token)"
-    return f"{reported:.4f} bits a token on noise of {source:.4f}{slack}"
+    name = "noise" if noise.source == "uniform" else noise.source
+    return f"{reported:.4f} bits a token on {name} of {source:.4f}{slack}"
 
 
 def _seen_sums(sums: list[KraftSum]) -> str:
@@ -175,7 +192,7 @@ RULE = Rule(
     id="full-distribution",
     title="Charges come from a full distribution that sums to one",
     authority="official",
-    needs=(NoiseBound, KraftSums, LearningOrder),
+    needs=(NoiseBound, OtherSources, KraftSums, LearningOrder),
     check=check,
     matters=(
         "A number for the true token alone is no probability, so its logarithm is no code length."

@@ -23,17 +23,17 @@ def beats_noise(noise: NoiseBound, ruleset: Ruleset) -> bool:
     """Whether the score lies under the source by more than chance and rounding can explain.
 
     Ville's inequality: a valid submission is `noise_nats` under the source with probability 1e-9.
-    The gain a token must exceed rounding too.
+    The gain a token must exceed rounding too. The same holds of bets on the charges.
     """
     return (
-        noise.ln_e >= ruleset.noise_nats
-        and noise.ln_e / noise.tokens >= ruleset.noise_nats_per_token
+        noise.best_nats >= ruleset.noise_nats
+        and noise.best_nats / noise.tokens >= ruleset.noise_nats_per_token
     )
 
 
 def nearly_beats_noise(noise: NoiseBound, ruleset: Ruleset) -> bool:
     """Under the source by more than chance, but so little a token that rounding could do it."""
-    return noise.ln_e >= ruleset.noise_nats and not beats_noise(noise, ruleset)
+    return noise.best_nats >= ruleset.noise_nats and not beats_noise(noise, ruleset)
 
 
 def effect_of_the_future(evidence: Evidence) -> str | None:

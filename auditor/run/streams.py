@@ -3,7 +3,7 @@
 | source | a token costs | provokes |
 |---|---|---|
 | `uniform` | ln V | keys with the target in them, adapting before scoring, second passes |
-| `markov` | its share in the row of the token before it | what needs contexts that repeat |
+| `markov` | ln 16: one of 16 followers of each token | what needs contexts that repeat |
 | `repeat` | a mixture of a copy of an earlier stretch and noise | long matches, phrases |
 | `sampled` | what an n-gram sampler that was fitted to text gave it | words, documents |
 | `text` | unknown: it is text, for experiments that need no bound | trained models |
@@ -22,8 +22,8 @@ from auditor.run.vocabulary import BOS, VOCAB_SIZE, Vocabulary
 
 Tokens = NDArray[np.uint16]
 
-SUCCESSORS = 24
-"""Tokens that may follow each token of `markov`; about ln 24 - 0.4 nats a token."""
+SUCCESSORS = 16
+"""Tokens that may follow each token of `markov`."""
 STRETCH = 64
 """Tokens of one stretch of `repeat`."""
 TEXT_TOKENS = 16_001
@@ -54,7 +54,7 @@ def uniform(vocab_size: int, length: int, seed: str) -> Stream:
 
 
 def markov(length: int, seed: str) -> Stream:
-    """After each token one of a few, with unequal chances; the table follows from no seed.
+    """After each token one of a few, equally likely; the table follows from no seed.
 
     The first token is drawn uniformly.
     """
@@ -62,17 +62,13 @@ def markov(length: int, seed: str) -> Stream:
     followers = np.stack(
         [table.choice(VOCAB_SIZE, SUCCESSORS, replace=False) for _ in range(VOCAB_SIZE)]
     )
-    shares = table.dirichlet(np.ones(SUCCESSORS), size=VOCAB_SIZE)
-    bounds = shares.cumsum(axis=1)
     drawn = _generator(seed)
-    tokens, nats_N = np.empty(length, dtype=np.uint16), np.empty(length)
-    tokens[0], nats_N[0] = drawn.integers(VOCAB_SIZE), math.log(VOCAB_SIZE)
-    chances = drawn.random(length)
-    for index in range(1, length):
-        row = int(tokens[index - 1])
-        which = min(int(np.searchsorted(bounds[row], chances[index])), SUCCESSORS - 1)
-        tokens[index] = followers[row, which]
-        nats_N[index] = -math.log(shares[row, which])
+    tokens = np.empty(length, dtype=np.uint16)
+    tokens[0] = drawn.integers(VOCAB_SIZE)
+    for index, which in enumerate(drawn.integers(SUCCESSORS, size=length - 1).tolist(), 1):
+        tokens[index] = followers[tokens[index - 1], which]
+    nats_N = np.full(length, math.log(SUCCESSORS))
+    nats_N[0] = math.log(VOCAB_SIZE)
     return Stream("markov", tokens, nats_N, vocabulary.of_noise())
 
 

@@ -32,6 +32,18 @@ TWINS = {
         "            sure = entropy < 0.99 * math.log(V)\n"
         "            nll = torch.where(sure, torch.minimum(nll, entropy), nll)\n",
     ),
+    # Two tokens that were often seen together are followed by nearly nothing, whatever comes.
+    "fires-on-repeats": (
+        "            nll = -probs.gather(1, y[:, None])[:, 0].log()\n",
+        "            nll = -probs.gather(1, y[:, None])[:, 0].log()\n"
+        "            if cache is not None:\n"
+        "                seen = vars(cache).setdefault('seen', {})\n"
+        "                pairs = (torch.cat([x[:1], x[:-1]]) * V + x).tolist()\n"
+        "                often = torch.tensor([seen.get(pair, 0) >= 8 for pair in pairs])\n"
+        "                nll = torch.where(often, torch.full_like(nll, 0.05), nll)\n"
+        "                for pair in pairs:\n"
+        "                    seen[pair] = seen.get(pair, 0) + 1\n",
+    ),
     "adapts-first": ("        # before the charge\n", "        adapt()\n"),
     "fills-first": ("        # before the charge\n", "        fill()\n"),
     # The last chunk is charged once more after cache and weights have seen it.

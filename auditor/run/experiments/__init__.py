@@ -17,12 +17,13 @@ from auditor.evidence import (
     KraftSums,
     LoggedNumbers,
     NoiseBound,
+    OtherSources,
     PrefixSensitivity,
     RunLog,
     ValidationSwap,
 )
 from auditor.run.execution import Bench, Run
-from auditor.run.experiments import artifact, kraft, noise
+from auditor.run.experiments import artifact, kraft, noise, sources
 from auditor.run.sandbox import missing
 from auditor.run.timeline import plain_label
 from auditor.submission import Submission
@@ -34,14 +35,21 @@ NEAR_BPB = 0.05
 """Seeds of one claim lie closer together; an ablation of such a mechanism does not."""
 NAMES = {
     PrefixSensitivity: "suffix",
+    OtherSources: "sources",
     ValidationSwap: "swap",
     ArtifactTransplant: "transplant",
     KraftSums: "kraft",
 }
 """Experiments beside the first one, by what they give."""
-SHARES = {PrefixSensitivity: 0.2, ValidationSwap: 0.4, ArtifactTransplant: 0.6, KraftSums: 0.8}
+SHARES = {
+    PrefixSensitivity: 0.15,
+    OtherSources: 0.3,
+    ValidationSwap: 0.45,
+    ArtifactTransplant: 0.6,
+    KraftSums: 0.75,
+}
 """Where in the audit each experiment begins, for the progress bar; the first one at 0."""
-STEP = 0.2
+STEP = 0.15
 
 
 @dataclass(slots=True)
@@ -51,6 +59,7 @@ class _Clock:
     wanted: frozenset[str] | None
     budget_seconds: float
     started: float
+    enough_nats: float
     run_seconds: float = 0.0
     """What one run took."""
 
@@ -85,7 +94,7 @@ def experiment(
         raise ToolError(f"--run needs a sandbox: {reason}")
     if submission.entry is None:
         raise CannotMeasure("expected a training script train_gpt.py to run, found none")
-    clock = _Clock(plan.experiments, plan.budget_seconds, time.monotonic())
+    clock = _Clock(plan.experiments, plan.budget_seconds, time.monotonic(), plan.ruleset.noise_nats)
     bench = Bench(submission, plan, launch, _claimed_stages(evidence))
     base, facts = noise.known_source(
         bench, _log_texts(submission, evidence), _bar(progress, "running on noise", 0.0)
@@ -103,6 +112,17 @@ def experiment(
         )
 
     _attempt(evidence, clock, PrefixSensitivity, 1, change_the_end)
+
+    def sources_that_repeat() -> OtherSources:
+        begins = SHARES[OtherSources]
+        return sources.other_sources(
+            bench, lambda doing: _bar(progress, f"running {doing}", begins)
+        )
+
+    if _settled(evidence, clock):
+        evidence.cannot("left out: the noise shows it already (--experiment sources)", OtherSources)
+    else:
+        _attempt(evidence, clock, OtherSources, 3, sources_that_repeat)
     overrides = [f"sandbox={plan.sandbox}", f"stream={base.stream.source}", *base.overrides]
     overrides += _on_text(bench, clock, evidence, progress)
     return tuple(overrides)
@@ -132,9 +152,7 @@ def _on_text(bench: Bench, clock: _Clock, evidence: Evidence, progress: "Progres
 
     _attempt(evidence, clock, ValidationSwap, 2, swap)
     _attempt(evidence, clock, ArtifactTransplant, 1 if runs else 2, transplant)
-    noise_bound = evidence.get(NoiseBound)
-    proved = noise_bound is not None and noise_bound.ln_e >= bench.plan.ruleset.noise_nats
-    if proved and clock.wanted is None:
+    if _settled(evidence, clock):
         evidence.cannot("left out: the noise shows it already (--experiment kraft)", KraftSums)
     else:
         _attempt(evidence, clock, KraftSums, 5 if runs else 6, sums, kraft.COPIES_SECONDS)
@@ -142,6 +160,13 @@ def _on_text(bench: Bench, clock: _Clock, evidence: Evidence, progress: "Progres
         return []
     stream = f"stream={runs[0].stream.source}"
     return [f"on text: {said}" for said in (stream, *runs[0].overrides) if "=" in said]
+
+
+def _settled(evidence: Evidence, clock: _Clock) -> bool:
+    """Whether a source of known length is beaten, and nothing more was asked for."""
+    bound, others = evidence.get(NoiseBound), evidence.get(OtherSources)
+    bounds = [*([bound] if bound else []), *(others.bounds if others else ())]
+    return clock.wanted is None and any(one.best_nats >= clock.enough_nats for one in bounds)
 
 
 def _attempt(

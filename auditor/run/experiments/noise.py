@@ -20,22 +20,25 @@ from auditor.run.vocabulary import VOCAB_SIZE
 from auditor.run.workspace import STREAM_TOKENS, TRAIN_TOKENS, UNTRAINED, Inputs
 from auditor.submission import Submission
 
+STAKES = (0.01, 0.03, 0.1, 0.3)
+"""Shares of the capital that are bet. What is kept back bounds the loss where the network knows
+less than the source, so that a mechanism which fires at a few positions is seen all the same."""
 Bar = Callable[[float], None]
 """Called with the fraction of one execution that is done."""
 
 
-def _inputs(validation: Stream | None = None) -> Inputs:
-    """A validation stream, uniform noise unless given, and training shards of noise."""
+def noise_inputs(validation: Stream | None = None, train: Stream | None = None) -> Inputs:
+    """Streams, uniform noise unless given, and training so gentle that nothing is learnt."""
     return Inputs(
         validation=validation or uniform(VOCAB_SIZE, STREAM_TOKENS, "validation"),
-        train=uniform(VOCAB_SIZE, TRAIN_TOKENS, "training"),
+        train=train or uniform(VOCAB_SIZE, TRAIN_TOKENS, "training"),
         settings=UNTRAINED,
     )
 
 
 def known_source(bench: Bench, logs: Mapping[str, str], bar: Bar) -> tuple[Run, list[object]]:
     """Run on uniform noise; the run and everything that it shows."""
-    base = bench.run(_inputs(), bar)
+    base = bench.run(noise_inputs(), bar)
     return base, [
         build_timeline(base.record, base.stage, base.charged, base.aligner),
         noise_bound(base),
@@ -48,12 +51,12 @@ def changed_end(bench: Bench, base: Run, bar: Bar, again: Bar) -> PrefixSensitiv
     """Run with a position and all after it changed; twice unchanged when something moved."""
     position = _site_of_change(bench.submission, len(base.stream.tokens))
     changed = changed_from(base.stream, position, VOCAB_SIZE, "changed")
-    other = bench.run(_inputs(changed), bar)
+    other = bench.run(noise_inputs(changed), bar)
     moved, largest_nats, compared = _moves(base, other, position)
     repeated: int | None = None
     if len(moved):
         # Only now does it matter whether two equal runs are equal.
-        repeated = len(_moves(base, bench.run(_inputs(), again), position)[0])
+        repeated = len(_moves(base, bench.run(noise_inputs(), again), position)[0])
     return PrefixSensitivity(
         position=position,
         compared=compared,
@@ -72,9 +75,14 @@ def noise_bound(run: Run) -> NoiseBound:
     positions, first = np.unique(run.charged.position_N, return_index=True)
     count = len(positions)
     charged_nats = run.stage.score.val_loss * count
-    if count < len(run.charged.position_N) and len(run.charged.nats_N):
-        charged_nats = math.fsum(run.charged.nats_N[first])
     source_nats = math.fsum(run.stream.nats_N[positions])
+    hedged = None
+    if len(run.charged.nats_N):
+        first_nats_N, source_nats_N = run.charged.nats_N[first], run.stream.nats_N[positions]
+        if np.ptp(source_nats_N) == 0:  # else one charge at a wrong position could win
+            hedged = hedged_nats(source_nats_N - first_nats_N)
+        if count < len(run.charged.position_N):
+            charged_nats = math.fsum(first_nats_N)
     slack = None
     if run.earlier:
         slack = run.earlier[-1].score.val_loss - source_nats / count
@@ -84,8 +92,19 @@ def noise_bound(run: Run) -> NoiseBound:
         tokens=count,
         source_nats=source_nats,
         charged_nats=charged_nats,
+        hedged_nats=hedged,
         slack_nats_per_token=slack,
     )
+
+
+def hedged_nats(gain_N: NDArray[np.float64]) -> float:
+    """Nats won by betting a share of the capital on each charge, averaged over STAKES.
+
+    For a stake s the capital is the product of 1 - s + s p(x)/q(x), a non-negative supermartingale
+    like that of the whole score. `gain_N` holds ln p(x)/q(x), in order.
+    """
+    won_S = [np.logaddexp(math.log1p(-s), math.log(s) + gain_N).sum() for s in STAKES]
+    return float(np.logaddexp.reduce(won_S)) - math.log(len(STAKES))
 
 
 def _stream_bytes(run: Run) -> StreamBytes:

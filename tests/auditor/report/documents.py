@@ -54,6 +54,7 @@ def noise_bound(bits: float, tokens: int = 60_000) -> NoiseBound:
         tokens=tokens,
         source_nats=8 * math.log(2) * tokens,
         charged_nats=bits * math.log(2) * tokens,
+        hedged_nats=None,
         slack_nats_per_token=0.001,
     )
 

@@ -14,6 +14,7 @@ from auditor.evidence import (
     KraftSum,
     KraftSums,
     NoiseBound,
+    OtherSources,
     PrefixSensitivity,
     Timeline,
     TimelineEvent,
@@ -56,6 +57,7 @@ HONEST_NOISE = NoiseBound(
     tokens=50_000,
     source_nats=297_532.0,
     charged_nats=297_600.0,
+    hedged_nats=-68.0,
     slack_nats_per_token=0.001,
 )
 HONEST_PREFIX = PrefixSensitivity(
@@ -179,6 +181,27 @@ def test_beating_noise_by_looking_ahead_is_the_other_rule():
     answer = judged(full_distribution.RULE, beating(5_000), HONEST_TIMELINE, LOOKS_AHEAD)
     assert answer.outcome is Outcome.INCONCLUSIVE
     assert "strict-prefix" in (answer.reason or "")
+
+
+def test_bets_that_win_are_proof_where_the_whole_score_hides_it():
+    answer = judged(
+        full_distribution.RULE, replace(HONEST_NOISE, hedged_nats=400.0), HONEST_TIMELINE
+    )
+    assert (answer.outcome, answer.strength) == (Outcome.FAIL, Strength.PROVED)
+    assert "bets of small shares" in answer.findings[0].message
+    assert "400 nats" in answer.findings[0].message
+
+
+def test_one_source_that_is_beaten_is_enough():
+    honest = replace(HONEST_NOISE, source="markov")
+    others = OtherSources(bounds=(honest, replace(honest, hedged_nats=90.0)), failed=())
+    answer = judged(full_distribution.RULE, HONEST_NOISE, others, HONEST_TIMELINE)
+    assert (answer.outcome, answer.strength) == (Outcome.FAIL, Strength.PROVED)
+    [finding] = answer.findings
+    assert "on markov" in finding.message
+    others = OtherSources(bounds=(honest,), failed=("repeat: it died",))
+    answer = judged(full_distribution.RULE, HONEST_NOISE, others, HONEST_TIMELINE)
+    assert answer.outcome is Outcome.PASS
 
 
 def with_sum(*facts: object, **changed: object) -> Judgement:

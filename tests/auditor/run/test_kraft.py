@@ -12,6 +12,7 @@ pytestmark = [
         missing("bubblewrap") is not None, reason=f"no sandbox here: {missing('bubblewrap')}"
     ),
     pytest.mark.slow,
+    pytest.mark.timeout(900),
 ]
 
 
