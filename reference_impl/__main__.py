@@ -20,6 +20,7 @@ from reference_impl.config import Settings, from_environment
 from reference_impl.corpus import TOKENIZER_NAME, build_corpus
 from reference_impl.describe import describe
 from reference_impl.device import joined_ranks, rank, rank_zero_first
+from reference_impl.engine import quickened
 from reference_impl.errors import InputError, SettingsError
 from reference_impl.export import export_records
 from reference_impl.presets import PRESETS, preset
@@ -185,7 +186,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         settings = _settings(options)
         log = RunLog()
         stream = open_stream(settings, log)
-        mixer = chosen.system.mixer_of(settings)
+        mixer = quickened(chosen.system, stream.positions).mixer_of(settings)
         score_artifact(options.model, settings, stream, chosen.system.evaluate, mixer, 0, log)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from reference_impl.config import Settings
+from reference_impl.engine import quickened
 from reference_impl.errors import AblationError
 from reference_impl.evaluate import Mixer, NeuralOnly, Score, Stream
 from reference_impl.export import shipped_code_bytes
@@ -193,7 +194,8 @@ def _measure(
     mixes, adapts = PARTS[part]
     own = settings if adapts else replace(settings, ttt_epochs=0)
     own = replace(own, eval_before="none")
-    mixer = _mixer(variant.system, own) if mixes else NeuralOnly()
+    system = quickened(variant.system, stream.positions)
+    mixer = _mixer(system, own) if mixes else NeuralOnly()
     shipped = shipped_code_bytes(variant, settings)
     score: Score = score_artifact(
         artifact, own, stream, variant.system.evaluate, mixer, shipped, RunLog(show=False)

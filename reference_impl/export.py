@@ -19,6 +19,7 @@ from torch import Tensor
 
 from reference_impl.config import Settings
 from reference_impl.device import from_rank_zero, rank, wait_for_all
+from reference_impl.engine import quickened
 from reference_impl.errors import ExportError
 from reference_impl.evaluate import Scores, Stream
 from reference_impl.quantize.artifact import (
@@ -139,7 +140,7 @@ def _write_record(
         write_artifact(artifact, export_model(training.weights, settings, shipped, log), shipped)
     wait_for_all()
     size = ArtifactSize(artifact.stat().st_size, code_bytes(folder.rglob("*.py")))
-    mixer = system.mixer(settings, training.teacher)
+    mixer = quickened(system, stream.positions).mixer(settings, training.teacher)
     scores = score_artifact(
         artifact, settings, stream, system.evaluate, mixer, size.code_bytes, log
     )

@@ -149,13 +149,17 @@ class HashedTables:
             valid_BTN[..., index] = valid_BT
         return Lookup(torch.from_numpy(ratio_BTN), torch.from_numpy(valid_BTN))
 
+    def backed_off(self, inputs_BL: Ints, targets_BT: Ints) -> tuple[Tensor, Tensor]:
+        """Return the ratio of the longest order that is full enough, and where there is one."""
+        return self.look_up(inputs_BL, targets_BT).backed_off(1.0 / self.vocab_size)
+
 
 class HashedMixer:
     """The mixer of #779 and #940: the longest order with a full enough context bucket is used."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Start empty."""
-        self.tables = HashedTables(settings)
+    def __init__(self, settings: Settings, tables: HashedTables | None = None) -> None:
+        """Start empty, or with given tables."""
+        self.tables = HashedTables(settings) if tables is None else tables
 
     def update(self, tokens_T: Ints, lead: int = 0) -> None:
         """Count the n-grams of these tokens, which have been charged."""
@@ -167,8 +171,7 @@ class HashedMixer:
         rules = self.tables.rules
         if self.tables.total < rules.min_tokens:
             return -log_probs_BT
-        lookup = self.tables.look_up(inputs_BL, targets_BT)
-        ratio_BT, found_BT = lookup.backed_off(1.0 / self.tables.vocab_size)
+        ratio_BT, found_BT = self.tables.backed_off(inputs_BL, targets_BT)
         weight_BT = adaptive_weight(entropy_nats(output.logits)).double().cpu()
         if not rules.unknown_is_uniform:
             weight_BT = weight_BT * found_BT

@@ -28,10 +28,10 @@ Ints = npt.NDArray[np.int64]
 class Oracle:
     """A teacher of the gate that knows every training token."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tables: HashedTables | None = None) -> None:
         """Start with empty tables."""
         self._folder = Path(settings.data_path)
-        self._tables = HashedTables(settings)
+        self._tables = HashedTables(settings) if tables is None else tables
 
     def prefill(self) -> int:
         """Count every training shard, and return how many values were taken for tokens."""
