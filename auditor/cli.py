@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from auditor import __version__, cli_attest, cli_corpus, cli_gate, cli_proof, cli_render, cli_submit
 from auditor.cli_common import (
@@ -87,6 +86,7 @@ def audit(
 @app.command()
 def rules() -> None:
     """List the rules, and what each can be judged by."""
+    from rich.console import Console
     from rich.table import Table
 
     from auditor.rules import RULES

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from auditor.errors import AuditorError
 
@@ -136,18 +134,10 @@ def worst_code(codes: Sequence[int]) -> int:
 def audited(submission: "Submission", plan: "Plan") -> dict[str, Any]:
     """Audit with a progress bar on stderr; the verdict as a document."""
     from auditor.audit import audit as audit_submission
+    from auditor.bars import passing_bar
     from auditor.report.json_v1 import verdict_to_json
 
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.fields[name]}", markup=False),
-        BarColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeElapsedColumn(),
-    )
-    console = Console(stderr=True)
-    quiet = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
+    with passing_bar() as bar:
         task = bar.add_task("loading", total=1.0, name=submission.name[:40])
 
         def progress(doing: str, done: float) -> None:

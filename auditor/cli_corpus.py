@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from auditor.errors import AuditorError
 
@@ -38,18 +35,15 @@ def sweep(
     stopped goes on where it was.
     """
     from auditor import corpus
+    from auditor.bars import counting_bar
     from auditor.rulesets import RULESETS
 
     if ruleset not in RULESETS:
         known = ", ".join(RULESETS)
         raise typer.BadParameter(f"no ruleset {ruleset!r}; expected one of {known}")
     bounds = corpus.Bounds(jobs=jobs, seconds=seconds, ruleset=ruleset)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     try:
-        with Progress(
-            *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-        ) as bar:
+        with counting_bar() as bar:
             task = bar.add_task("finding folders", total=None)
             wanted = corpus.labelled(labels) if labels else []
             for found in corpus.pull_requests(git_dir, base, refs) if not labels else ():
@@ -114,13 +108,17 @@ def score(
     if output_format is ScoreFormat.JSON:
         print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
     else:
-        _print_agreement(found, Console())
+        _print_agreement(found)
 
 
-def _print_agreement(found: "Agreement", console: Console) -> None:
+def _print_agreement(found: "Agreement") -> None:
     """Tables of both directions, and the disagreements."""
+    from rich.console import Console
+    from rich.table import Table
+
     from auditor.report.words import clean
 
+    console = Console()
     kinds = Table("kind of fault", "labelled", "found", "open", "recall", title="What people found")
     for kind, tally in found.kinds.items():
         shares = (str(tally.labelled), str(tally.found), str(tally.open), _share(tally.recall))

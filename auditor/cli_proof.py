@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from auditor.errors import AuditorError, CannotMeasure
 from auditor.report.words import clean
@@ -222,12 +220,10 @@ def write_whole(path: Path, data: bytes) -> None:
 @contextmanager
 def _telling() -> "Iterator[Report]":
     """Show progress on stderr, and what went wrong as one sentence: 3 for no measurement, or 2."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    from auditor.bars import share_bar
+
     try:
-        with Progress(
-            *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-        ) as bar:
+        with share_bar() as bar:
             task = bar.add_task("loading", total=1.0)
 
             def report(doing: str, done: float) -> None:

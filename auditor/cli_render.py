@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from auditor.cli_common import OutputOption, complain, write
 from auditor.errors import AuditorError, SubmissionError
@@ -105,6 +104,8 @@ def show_gate(
 def _put(report: Report, shown: Any, output_format: Format, output: Path | None) -> None:
     """One report to a file or to stdout; `shown` is its JSON."""
     if output_format is Format.TEXT:
+        from rich.console import Console
+
         from auditor.report.text import render_report
 
         if output is None:

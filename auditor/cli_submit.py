@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from auditor.cli_common import (
     FailOn,
@@ -104,17 +102,9 @@ def _submitted(
 
 def _followed(client: "Client", audit: "Audit", name: str) -> "Audit":
     """Wait with a progress bar on stderr."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.fields[name]}", markup=False),
-        BarColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeElapsedColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    from auditor.bars import passing_bar
+
+    with passing_bar() as bar:
         task = bar.add_task("waiting", total=1.0, name=name[:40])
 
         def show_progress(now: "Audit") -> None:

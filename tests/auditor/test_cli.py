@@ -210,3 +210,13 @@ def test_doctor_says_what_works():
     done = auditor("doctor")
     assert "sandbox" in done.stdout
     assert done.returncode in (0, 2)
+
+
+def test_help_loads_nothing_that_draws_or_computes():
+    code = "import sys, auditor.cli; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    root = Path(__file__).parents[2]
+    child = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
+    heavy = {"rich", "numpy", "torch", "jinja2", "httpx2", "cryptography", "zstandard", "rfc8785"}
+    assert heavy.isdisjoint(child.stdout.split())
