@@ -6,14 +6,15 @@ import sys
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from auditor.cli_common import OutputOption, complain, write
 from auditor.errors import AuditorError, SubmissionError
-from auditor.report.entries import GATE_SCHEMA, Report, is_gate, is_verdict
-from auditor.report.json_v1 import SCHEMA
+
+if TYPE_CHECKING:
+    from auditor.report.entries import Report
 
 
 class Format(Enum):
@@ -43,6 +44,8 @@ def render(
 
         auditor render verdict.json --format sarif --output verdict.sarif
     """
+    from auditor.report.entries import GATE_SCHEMA
+
     documents: list[dict[str, Any]] = []
     try:
         for path in verdicts:
@@ -63,6 +66,9 @@ def render(
 
 def read_documents(path: Path) -> list[dict[str, Any]]:
     """What a file holds; SubmissionError where it is no unchanged document of ours."""
+    from auditor.report.entries import GATE_SCHEMA, is_gate, is_verdict
+    from auditor.report.json_v1 import SCHEMA
+
     try:
         found = json.loads(path.read_bytes())
         documents: list[dict[str, Any]] = found if isinstance(found, list) else [found]
@@ -83,6 +89,8 @@ def show(
     html: Path | None,
 ) -> None:
     """Print or write verdicts; several JSON documents make an array."""
+    from auditor.report.entries import Report
+
     report = Report.of_verdicts(documents)
     if html is not None:
         write(html, _text(report, Format.HTML))
@@ -95,13 +103,15 @@ def show_gate(
     document: dict[str, Any], output_format: Format, output: Path | None, html: Path | None
 ) -> None:
     """Print or write what a gate found."""
+    from auditor.report.entries import Report
+
     report = Report.of_gate(document)
     if html is not None:
         write(html, _text(report, Format.HTML))
     _put(report, document, output_format, output)
 
 
-def _put(report: Report, shown: Any, output_format: Format, output: Path | None) -> None:
+def _put(report: "Report", shown: Any, output_format: Format, output: Path | None) -> None:
     """One report to a file or to stdout; `shown` is its JSON."""
     if output_format is Format.TEXT:
         from rich.console import Console
@@ -124,7 +134,7 @@ def _put(report: Report, shown: Any, output_format: Format, output: Path | None)
         write(output, text)
 
 
-def _text(report: Report, output_format: Format) -> str:
+def _text(report: "Report", output_format: Format) -> str:
     """A report in a format that is one text."""
     match output_format:
         case Format.SARIF:
