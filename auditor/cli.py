@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from auditor import __version__, cli_attest, cli_corpus, cli_gate, cli_proof, cli_render, cli_submit
+from auditor import (
+    __version__,
+    cli_attest,
+    cli_corpus,
+    cli_gate,
+    cli_proof,
+    cli_render,
+    cli_setup,
+    cli_submit,
+)
 from auditor.cli_common import (
     BudgetOption,
     ExperimentOption,
@@ -140,6 +149,8 @@ for command in (
     cli_proof.replay,
     cli_attest.keygen,
     cli_attest.verify,
+    cli_setup.init,
+    cli_setup.man,
     cli_submit.submit,
 ):
     app.command()(command)

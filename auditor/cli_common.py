@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from auditor.errors import AuditorError
+from auditor.report.words import clean
 
 if TYPE_CHECKING:
     from auditor.audit import Plan
@@ -170,6 +171,7 @@ def write(path: Path, text: str) -> None:
 
 
 def complain(what: str, error: AuditorError) -> None:
-    """Say on stderr what went wrong with what."""
+    """Say on stderr what went wrong with what; a name in it may hold anything."""
     message = str(error)
-    print(f"auditor: {message if what in message else f'{what}: {message}'}", file=sys.stderr)
+    said = message if what in message else f"{what}: {message}"
+    print(f"auditor: {clean(said, 4_000)}", file=sys.stderr)

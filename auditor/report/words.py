@@ -21,14 +21,20 @@ _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8}[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]{0,256}(?:\x07|\x1b\\|\x9c)"
 )
+# What a runner of GitHub's takes for a command in printed text: `::error::`, `##[group]`.
+_COMMANDS = re.compile(r"::(?=[\w-]{1,40}(?: [^\n]{0,400}?)?::)|##(?=\[)")
 _SPACES = "\t\n\r\x0b\x0c\x85\u2028\u2029"
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
 def clean(value: object, limit: int = LIMIT) -> str:
-    """The value as one line: escapes are dropped, invisible and reordering characters are shown."""
+    """The value as one line that commands nothing.
+
+    Escapes are dropped; invisible and reordering characters, and commands to CI, are shown.
+    """
     raw = str(value)
     text = _ESCAPES.sub("", raw[: 4 * limit])
+    text = _COMMANDS.sub(lambda found: f"\\u{{{ord(found[0][0]):x}}}{found[0][1]}", text)
     shown = "".join(_visible(character) for character in text[: limit + 1])
     cut = len(shown) > limit or len(raw) > 4 * limit
     return shown[: limit - 1] + "…" if cut else shown

@@ -63,3 +63,17 @@ def test_seeds_and_lines_are_names_and_not_amounts():
     assert figure("seed", 1337) == "1337"
     assert figure("key_line", 1012) == "1012"
     assert figure("tokens", 1012) == "1,012"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("::error::x", r"\u{3a}:error::x"),
+        ("  ::set-env name=A::b", r"  \u{3a}:set-env name=A::b"),
+        ("##[group]x", r"\u{23}#[group]x"),
+        ("x[::2] and y[1::2]", "x[::2] and y[1::2]"),
+        ("## heading", "## heading"),
+    ],
+)
+def test_commands_to_a_runner_are_shown_and_not_given(said, shown):
+    assert clean(said) == shown
