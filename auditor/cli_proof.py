@@ -55,11 +55,13 @@ def encode(
     from auditor.protocol.host import NoDistribution
     from auditor.protocol.roundtrip import encode as encode_stream
     from auditor.protocol.shards import read_stream
+    from auditor.protocol.text_bytes import text_bytes
     from auditor.submission import Submission
 
     with _telling() as report:
         stream = read_stream(shards, tokens)
         room = _room(tokenizer, sandbox, seconds)
+        size_bytes = text_bytes(tokenizer, stream) if tokenizer else 0
         encoded = encode_stream(Submission.load(folder), stream, room, report)
         if isinstance(encoded, NoDistribution):
             _fail(encoded)
@@ -70,6 +72,12 @@ def encode(
         f"{output}: {count:,} tokens in {encoded.bits:,} bits, {encoded.bits / count:.4f} a token; "
         f"{excess:+.3%} of the {encoded.ideal_bits:,.0f} bits that its probabilities come to"
     )
+    if size_bytes:
+        ideal = encoded.ideal_bits / size_bytes
+        print(
+            f"{encoded.bits / size_bytes:.6f} bits a byte over {size_bytes:,} bytes of text "
+            f"(ideal {ideal:.6f})"
+        )
 
 
 def decode(

@@ -1,3 +1,4 @@
+import json
 import math
 import re
 from dataclasses import replace
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from auditor.errors import SubmissionError
 from auditor.protocol.child.distributions import NotADistribution
 from auditor.protocol.child.walks import fast, one_by_one
 from auditor.protocol.host import NoDistribution, Room
 from auditor.protocol.roundtrip import Encoded, decode, encode
 from auditor.protocol.system import System
+from auditor.protocol.text_bytes import text_bytes
 from auditor.run.sandbox import missing
 from auditor.submission import Submission
 from reference_impl.config import Settings
@@ -21,9 +24,11 @@ from reference_impl.record import open_stream
 from reference_impl.runlog import RunLog
 from reference_impl.score_first import evaluate_adaptive
 from reference_impl.system import RecordSystem
+from reference_impl.tokenizer import load_tokenizer
 from reference_impl.train import new_model
 from reference_impl.variants import AS_PUBLISHED, COMPLIANT, RECORDS, Variant, variant
 from tests.auditor.test_cli import auditor
+from tests.reference_impl.conftest import FINEWEB
 
 needs_sandbox = pytest.mark.skipif(
     missing("bubblewrap") is not None, reason=f"no sandbox here: {missing('bubblewrap')}"
@@ -84,6 +89,29 @@ def test_a_published_mixer_has_no_distribution_from_its_first_count_on(
     with pytest.raises(NotADistribution, match="must sum to 1") as caught:
         list(fast(opened(each, own, stream), stream.array_T))
     assert caught.value.total > 1.5
+
+
+@pytest.mark.skipif(not FINEWEB.is_dir(), reason="shared/data is not here")
+def test_bytes_of_real_documents_are_those_of_the_text_that_tokens_decode_to() -> None:
+    path = FINEWEB / "tokenizers" / "fineweb_1024_bpe.model"
+    pieces = load_tokenizer(path, 1024)
+    lines = (FINEWEB / "fineweb_docs.jsonl").read_text().splitlines()[:40]
+    texts = [json.loads(line)["text"] for line in lines]
+    for text in [*texts, "", "a", " naïve  café\n\u2014 \U0001f9ea"]:
+        tokens = np.array([1, 1, *pieces.encode(text)], dtype=np.uint16)
+        assert text_bytes(path, tokens) == len(pieces.decode(tokens.tolist()).encode()), text
+
+
+@pytest.mark.parametrize("data", [b"", b"no"])
+def test_what_is_no_tokenizer_is_said(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.model").write_bytes(data)
+    with pytest.raises(SubmissionError, match="expected a sentencepiece model"):
+        text_bytes(tmp_path / "x.model", np.array([1, 2], dtype=np.uint16))
+
+
+def test_tokens_past_the_pieces_are_refused(settings: Settings) -> None:
+    with pytest.raises(SubmissionError, match="a piece for each token up to 900, found 384"):
+        text_bytes(Path(settings.tokenizer_path), np.array([1, 900], dtype=np.uint16))
 
 
 @needs_sandbox
