@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from auditor.cli_common import (
+    BudgetOption,
+    ExperimentOption,
+    RulesetOption,
+    RunOption,
+    SandboxOption,
+    SecondsOption,
+    plan_of,
+)
 from auditor.errors import AuditorError
 
 if TYPE_CHECKING:
@@ -23,25 +32,27 @@ def sweep(
         Path | None, typer.Option(help="Audit the folders of a labels file instead.")
     ] = None,
     jobs: Annotated[int, typer.Option(help="Folders at a time.", min=1)] = 1,
-    seconds: Annotated[float, typer.Option(help="Wall-clock limit of one folder.")] = 60.0,
-    ruleset: Annotated[str, typer.Option(help="Dated set of rules to judge by.")] = "2026-05-02",
+    seconds: Annotated[float, typer.Option(help="Wall-clock limit of reading one folder.")] = 60.0,
+    run: RunOption = False,
+    sandbox: SandboxOption = "bubblewrap",
+    run_seconds: SecondsOption = 300.0,
+    experiments: ExperimentOption = None,
+    budget: BudgetOption = 60.0,
+    ruleset: RulesetOption = "2026-05-02",
     html: Annotated[
         Path | None, typer.Option(help="Also write a page that sums all verdicts up.")
     ] = None,
 ) -> None:
-    """Audit every record folder that the pull requests of a repository change, by reading.
+    """Audit every record folder that the pull requests of a repository change.
 
     Writes one line a folder: {"ref", "pr", "sha", "folder", "verdict", "error"}. A sweep that was
-    stopped goes on where it was.
+    stopped goes on where it was. With --run each script also runs, about a minute a folder.
     """
     from auditor import corpus
     from auditor.bars import counting_bar
-    from auditor.rulesets import RULESETS
 
-    if ruleset not in RULESETS:
-        known = ", ".join(RULESETS)
-        raise typer.BadParameter(f"no ruleset {ruleset!r}; expected one of {known}")
-    bounds = corpus.Bounds(jobs=jobs, seconds=seconds, ruleset=ruleset)
+    plan = plan_of(run, sandbox, run_seconds, experiments, budget, ruleset)
+    bounds = corpus.Bounds(jobs=jobs, seconds=seconds, plan=plan)
     try:
         with counting_bar() as bar:
             task = bar.add_task("finding folders", total=None)

@@ -1,8 +1,8 @@
 """A whole repository of pull requests: which folders they change, and a line for each audit.
 
-A sweep reads only. It writes a line of JSON as soon as a folder is done, and a sweep that was
-killed goes on where it stopped. A folder takes at most its seconds and its memory; a process that
-dies on one ends that folder with an error, and no other.
+A sweep writes a line of JSON as soon as a folder is done, and one that was killed goes on where it
+stopped. A folder takes at most its seconds and its memory; a process that dies on one ends that
+folder with an error, and no other. Submissions' own code runs in the sandbox, where it is to run.
 """
 
 import gc
@@ -17,11 +17,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auditor.errors import AuditorError, SubmissionError
 from auditor.gate import changes_of
 from auditor.submission import git
+
+if TYPE_CHECKING:
+    from auditor.audit import Plan
 
 PULL_REQUESTS = "refs/pull/*/head"
 WORKER_BYTES = 2 * 2**30
@@ -46,8 +49,14 @@ class Bounds:
 
     jobs: int = 1
     seconds: float = 60.0
-    """Of one folder."""
-    ruleset: str
+    """Of reading one folder."""
+    plan: "Plan"
+
+    @property
+    def folder_seconds(self) -> float:
+        """After which a folder is given up: experiments keep to a budget, the last may pass it."""
+        running = self.plan.budget_seconds + 2 * self.plan.run_seconds if self.plan.run else 0.0
+        return self.seconds + running
 
 
 def pull_requests(repository: Path, base: str, pattern: str = PULL_REQUESTS) -> Iterator[Task]:
@@ -121,7 +130,7 @@ def _audited(repository: Path, tasks: list[Task], bounds: Bounds) -> Iterator[di
     waiting = tasks[::-1]
     while waiting:
         running: dict[Future[dict[str, Any]], Task] = {}
-        with _pool(bounds.jobs) as pool:
+        with _pool(bounds.jobs, bounds.plan) as pool:
             while waiting or running:
                 while waiting and len(running) < bounds.jobs:
                     task = waiting.pop()
@@ -136,23 +145,26 @@ def _audited(repository: Path, tasks: list[Task], bounds: Bounds) -> Iterator[di
                     break
         # Which of them killed its process is found out by giving each one of its own.
         for task in running.values():
-            with _pool(1) as alone:
+            with _pool(1, bounds.plan) as alone:
                 try:
                     yield alone.submit(audit_task, str(repository), task, bounds).result()
                 except BrokenProcessPool:
                     yield _line(task, error=("died", "the process that read it was killed"))
 
 
-def _pool(jobs: int) -> ProcessPoolExecutor:
+def _pool(jobs: int, plan: "Plan") -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker)
+    return ProcessPoolExecutor(
+        jobs, mp_context=context, initializer=_begin_worker, initargs=(plan.run,)
+    )
 
 
-def _begin_worker() -> None:
+def _begin_worker(runs: bool) -> None:
     """Bound the memory of this process, and end it with the one that started it."""
     # A folder leaves little garbage in cycles; looking for it at every turn takes a fifth of it.
     gc.set_threshold(200_000, 20, 20)
-    resource.setrlimit(resource.RLIMIT_AS, (WORKER_BYTES, WORKER_BYTES))
+    if not runs:  # a sandbox would inherit it, and has a limit of its own
+        resource.setrlimit(resource.RLIMIT_AS, (WORKER_BYTES, WORKER_BYTES))
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -169,22 +181,21 @@ class _TooLong(BaseException):
 
 def audit_task(repository: str, task: Task, bounds: Bounds) -> dict[str, Any]:
     """Audit one folder in this process; whatever goes wrong is the folder's error."""
-    from auditor.audit import Plan, audit
+    from auditor.audit import audit
     from auditor.report.json_v1 import verdict_to_json
-    from auditor.rulesets import RULESETS
     from auditor.submission import Submission
 
     def too_long(*_: object) -> None:
         raise _TooLong
 
     signal.signal(signal.SIGALRM, too_long)
-    signal.setitimer(signal.ITIMER_REAL, bounds.seconds)
+    signal.setitimer(signal.ITIMER_REAL, bounds.folder_seconds)
     try:
         submission = Submission.from_git(Path(repository), task.sha, task.folder)
-        verdict = audit(submission, Plan(ruleset=RULESETS[bounds.ruleset]))
+        verdict = audit(submission, bounds.plan)
         return _line(task, verdict=verdict_to_json(verdict))
     except _TooLong:
-        return _line(task, error=("too-long", f"not read within {bounds.seconds:g} s"))
+        return _line(task, error=("too-long", f"not done within {bounds.folder_seconds:g} s"))
     except AuditorError as error:
         return _line(task, error=(type(error).__name__, str(error)))
     except (MemoryError, RecursionError) as error:

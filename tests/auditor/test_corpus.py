@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from auditor import corpus
+from auditor.audit import Plan
 from auditor.corpus import Bounds, Task, audit_task, labelled, pull_requests, sweep
 from auditor.errors import SubmissionError
+from auditor.run.sandbox import missing
 from tests.auditor.inspect.records import honest
 from tests.auditor.test_cli import auditor
+from tests.systems import record
 
-BOUNDS = Bounds(ruleset="2026-05-02")
+BOUNDS = Bounds(plan=Plan())
 
 
 def git(path: Path, *words: str) -> str:
@@ -161,10 +164,10 @@ def test_what_cannot_be_audited_is_the_folders_own_error(repository, tmp_path, m
     assert audit_task(str(repository), absent, BOUNDS)["error"]["kind"] == "SubmissionError"
     with monkeypatch.context() as patch:
         patch.setattr("auditor.submission.Submission.from_git", lambda *_: time.sleep(60))
-        hurried = Bounds(ruleset=BOUNDS.ruleset, seconds=0.01)
+        hurried = replace(BOUNDS, seconds=0.01)
         assert audit_task(str(repository), good, hurried)["error"] == {
             "kind": "too-long",
-            "message": "not read within 0.01 s",
+            "message": "not done within 0.01 s",
         }
     monkeypatch.setattr("auditor.audit.inspect", lambda submission: 1 / 0)
     assert audit_task(str(repository), other, BOUNDS)["error"]["kind"] == "crash"
@@ -215,3 +218,27 @@ def test_the_command_writes_the_lines(repository, tmp_path):
     done = auditor("sweep", "--git-dir", tmp_path, "--output", tmp_path / "x")
     assert done.returncode == 2
     assert "git for-each-ref failed" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(
+    missing("bubblewrap") is not None, reason=f"no sandbox here: {missing('bubblewrap')}"
+)
+def test_a_sweep_that_runs_proves_and_says_which_did_not_run(repository, tmp_path):
+    git(repository, "checkout", "-q", "main")
+    twins = {name: record(name) for name in ("unnormalised", "dies")}
+    folders = {
+        name: {path: file.data for path, file in twin.files.items()} for name, twin in twins.items()
+    }
+    git(repository, "update-ref", "refs/pull/20/head", commit(repository, **folders))
+    git(repository, "reset", "-q", "--hard", "HEAD~1")
+    output = tmp_path / "out.jsonl"
+    words = ["sweep", "--git-dir", repository, "--base", "main", "--refs", "refs/pull/20/head"]
+    done = auditor(*words, "--output", output, "--run", "--budget", "0", "--jobs", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    verdicts = {Path(line["folder"]).name: line["verdict"] for line in lines(output)}
+    results = {one["rule"]: one for one in verdicts["unnormalised"]["results"]}
+    proved = results["full-distribution"]
+    assert (proved["outcome"], proved["strength"]) == ("fail", "proved")
+    assert "RuntimeError: no device" in verdicts["dies"]["trouble"]
