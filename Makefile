@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := demo
 
-.PHONY: help demo serve test test-slow kills lint clean
+.PHONY: help demo serve test test-slow kills fuzz lint clean
 
 help:
 	@echo "make demo        train a small record, export it as published and compliant, audit both"
@@ -15,6 +15,7 @@ help:
 	@echo "make test        the test suite (under 3 minutes on 2 cores)"
 	@echo "make test-slow   the tests that take minutes"
 	@echo "make kills       200 times kill -9 of service, worker or database under load (an hour)"
+	@echo "make fuzz        10,000 archives with random faults"
 	@echo "make lint        ruff and mypy"
 
 demo: $(READY)
@@ -35,6 +36,9 @@ test-slow: $(READY)
 
 kills: $(READY)
 	@KILLS=$(or $(KILLS),200) SEED=$(or $(SEED),200) $(BIN)/pytest -q -s -m slow -k many_kills tests/api
+
+fuzz: $(READY)
+	@ARCHIVES=$(or $(ARCHIVES),10000) $(BIN)/pytest -q -s -m slow tests/api/test_fuzz_archives.py
 
 lint: $(READY)
 	@$(BIN)/ruff check .

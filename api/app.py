@@ -12,10 +12,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from api import errors
 from api.access import Rates
 from api.blobs import Blobs
+from api.callbacks import Callbacks
 from api.db import Database
 from api.errors import StartError
 from api.jobs import Jobs
 from api.keys import Keys
+from api.metrics import Measure, Metrics
 from api.middleware import FORM_BYTES, AddHeaders, LimitBody
 from api.routes import audits, board, events, log, pages, review, rules, session, verdicts
 from api.routes.dependencies import own_page, right_host
@@ -51,6 +53,8 @@ class Service:
             self.store = Store(self.database, Blobs(data / "blobs"))
             self.jobs = Jobs(settings, self.store, child)
             self.jobs.open()
+            self.callbacks = Callbacks(self.database, settings)
+            self.callbacks.open()
             self.scratch = self.jobs.scratch
         except OSError as error:
             raise StartError(
@@ -78,6 +82,7 @@ class Service:
 
     def close(self) -> bool:
         """Stop working and give the data folder back; False when an audit still runs."""
+        self.callbacks.close()
         idle = self.jobs.close()
         self.database.close()
         if idle and self._lock is not None:
@@ -114,7 +119,11 @@ def create_app(service: Service) -> FastAPI:
     app.state.rates = Rates()
     for noun in (pages, board, session, audits, events, verdicts, log, rules, review):
         app.include_router(noun.router)
+    app.include_router(audits.batches)
     errors.install(app)
+    metrics = Metrics(service.database, service.settings.lease_seconds)
+    app.state.metrics = metrics
+    app.add_middleware(Measure, metrics=metrics)
     app.add_middleware(LimitBody, limit=service.settings.max_upload_bytes + FORM_BYTES)
     app.add_middleware(AddHeaders)
     return app

@@ -49,6 +49,12 @@ class Blobs:
         """The bytes of this name; ToolError when the disk has others or none."""
         return read_checked(self.path(sha256), sha256)
 
+    def check(self) -> None:
+        """Write and delete a small file; OSError when the disk refuses."""
+        with tempfile.TemporaryFile(dir=self._folder) as file:
+            file.write(b"x")
+            file.flush()
+
     def path(self, sha256: str) -> Path:
         """Where the bytes of this name are."""
         return self._folder / sha256[:2] / sha256

@@ -104,6 +104,18 @@ class AuditPage(BaseModel):
     """Address of the next page."""
 
 
+class Batch(BaseModel):
+    """Many audits that a client asked for together."""
+
+    name: str
+    states: dict[str, int]
+    """State -> how many audits."""
+    outcomes: dict[str, int]
+    """Outcome -> how many verdicts."""
+    ended: bool
+    links: dict[str, str]
+
+
 class VerdictEntry(BaseModel):
     """A verdict as lists show it."""
 

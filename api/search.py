@@ -113,13 +113,15 @@ def ranking(
 
 
 def audits(
-    session: Session, state: str | None, limit: int, after: str | None
+    session: Session, state: str | None, batch: str | None, limit: int, after: str | None
 ) -> tuple[Sequence[AuditRow], str | None]:
     """The newest first, and the cursor of the next page."""
     query = select(AuditRow).order_by(AuditRow.created.desc(), AuditRow.id.desc())
     query = query.options(joinedload(AuditRow.submission), joinedload(AuditRow.verdict))
     if state is not None:
         query = query.where(AuditRow.state == state)
+    if batch is not None:
+        query = query.where(AuditRow.batch == batch)
     if after is not None:
         when, key = position(after, str, str)
         moment = _moment(when)

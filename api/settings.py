@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     session_seconds: int = Field(
         default=12 * 3600, gt=0, description="How long a browser stays signed in."
     )
+    callback_networks: str = Field(
+        default="",
+        description="Private networks that may be called back: 10.1.0.0/16,...",
+    )
     signing_key: Path | None = Field(
         default=None,
         description="Private key (auditor keygen) that signs envelopes; without one they are bare.",

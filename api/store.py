@@ -21,6 +21,7 @@ from api.log import append
 from api.tables import (
     UNENDED,
     AuditRow,
+    CallbackRow,
     RuleOutcomeRow,
     State,
     SubmissionRow,
@@ -47,6 +48,9 @@ class Asked:
     again: bool = False
     """Audit even if there is a verdict already."""
     request_id: str | None = None
+    batch: str | None = None
+    callback: str | None = None
+    """Address that is told of the end."""
     rejudge_id: str | None = None
     rejudges: str | None = None
     """The set that it is a part of, and the verdict that it is to be compared with."""
@@ -292,6 +296,7 @@ def add_audit(session: Session, sha256: str, asked: Asked) -> str:
             ruleset=asked.ruleset,
             actor=asked.actor,
             key=asked.full_key,
+            batch=asked.batch,
             rejudge_id=asked.rejudge_id,
             rejudges=asked.rejudges,
             state=State.QUEUED,
@@ -303,6 +308,9 @@ def add_audit(session: Session, sha256: str, asked: Asked) -> str:
             created=_now(),
         )
     )
+    if asked.callback is not None:
+        session.flush()
+        session.add(CallbackRow(audit_id=audit_id, url=asked.callback, tries=0, due=_now()))
     note(session, asked.actor, "audit asked for", audit_id, asked.name, asked.request_id)
     return audit_id
 

@@ -91,6 +91,8 @@ class AuditRow(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     submission_sha256: Mapped[str] = mapped_column(ForeignKey("submissions.sha256"))
+    batch: Mapped[str | None] = mapped_column(index=True)
+    """What the client calls the many of which this is one."""
     rejudge_id: Mapped[str | None] = mapped_column(ForeignKey("rejudges.id"), index=True)
     """Of which set it is a part: its verdict counts when the set is applied."""
     rejudges: Mapped[str | None]
@@ -293,3 +295,17 @@ class NoteRow(Base):
     text: Mapped[str]
     actor: Mapped[str]
     created: Mapped[datetime]
+
+
+class CallbackRow(Base):
+    """An address that is to be told when an audit has ended."""
+
+    __tablename__ = "callbacks"
+
+    audit_id: Mapped[str] = mapped_column(ForeignKey("audits.id"), primary_key=True)
+    url: Mapped[str]
+    tries: Mapped[int]
+    due: Mapped[datetime | None] = mapped_column(index=True)
+    """When the next try is; None when it was told, or nobody tries any more."""
+    said: Mapped[str | None]
+    """How the last try went."""

@@ -29,6 +29,8 @@ MAX_FILES = 2_000
 MAX_FILE_BYTES = 64 * 2**20
 """A larger file cannot belong to a 16 MB artifact; it is refused by name, not skipped."""
 MAX_TOTAL_BYTES = 256 * 2**20
+MAX_PATH = 1_000
+"""Characters of a path inside; every system can lay that out, and a message can quote it."""
 _STARTED = re.compile(r"\b(?:torchrun|python3?)\b[^\n]{0,300}?([\w./-]{1,100}\.py)\b")
 SKIPPED_FOLDERS = {".git", "__pycache__"}
 GIT_SECONDS = 60
@@ -221,10 +223,17 @@ class _Budget:
 def _safe_path(path: str, name: str) -> str:
     """The path as it may be laid out, or SubmissionError when it cannot be."""
     if not path.isprintable():
-        raise SubmissionError(f"{name}: member {path!r} has characters that no path needs")
+        raise SubmissionError(f"{name}: member {_brief(path)} has characters that no path needs")
+    if len(path) > MAX_PATH:
+        raise SubmissionError(
+            f"{name}: member {_brief(path)} has a path of {len(path):,} characters, over the limit "
+            f"of {MAX_PATH:,}"
+        )
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
-        raise SubmissionError(f"{name}: member {path!r} leaves the folder; expected relative paths")
+        raise SubmissionError(
+            f"{name}: member {_brief(path)} leaves the folder; expected relative paths"
+        )
     return "/".join(parts)
 
 
@@ -250,6 +259,12 @@ def _folder_files(folder: Path) -> dict[str, bytes]:
     return files
 
 
+def _brief(value: object) -> str:
+    """What stands in hostile bytes, as much of it as a message needs."""
+    shown = repr(value)
+    return shown if len(shown) <= 200 else f"{shown[:200]}..."
+
+
 def _zip_files(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
     """Members of a zip archive, sizes checked while they are unpacked."""
     budget = _Budget(name)
@@ -272,7 +287,7 @@ def _zip_files(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
     except SubmissionError:
         raise
     except Exception as error:  # damaged bytes make the library raise anything
-        raise SubmissionError(f"{name}: expected a zip archive, but {error!r}") from error
+        raise SubmissionError(f"{name}: expected a zip archive, but {_brief(error)}") from error
 
 
 def _tar_files(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
@@ -303,7 +318,7 @@ def _tar_files(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
     except SubmissionError:
         raise
     except Exception as error:  # as above
-        raise SubmissionError(f"{name}: expected a tar archive, but {error!r}") from error
+        raise SubmissionError(f"{name}: expected a tar archive, but {_brief(error)}") from error
 
 
 def git_command(repository: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:

@@ -21,7 +21,8 @@ from sqlalchemy.orm import Session
 
 from api import search
 from api.access import Scope
-from api.errors import TooLarge
+from api.callbacks import address_of
+from api.errors import TooLarge, not_found
 from api.routes.dependencies import (
     After,
     AuditDep,
@@ -35,14 +36,15 @@ from api.routes.dependencies import (
     SubmitterDep,
     next_page,
 )
-from api.schemas import AuditPage, AuditStatus
+from api.schemas import AuditPage, AuditStatus, Batch
 from api.store import Asked, Store
-from api.tables import AuditRow, State
+from api.tables import UNENDED, AuditRow, State, VerdictRow
 from api.web import page, wants_page
 from auditor.rulesets import DEFAULT, RULESETS
 from auditor.submission import Submission
 
 router = APIRouter(prefix="/v1/audits", tags=["audits"])
+batches = APIRouter(prefix="/v1/batches", tags=["audits"])
 
 MAX_NAME = 200
 """Characters of a file name that are kept, counted from its end where the type stands."""
@@ -65,6 +67,12 @@ def create_audit(
     run: Annotated[bool, Form(description="Execute its script in the sandbox, on noise.")] = True,
     ruleset: Annotated[str, Form(description="Dated set of rules to judge by.")] = DEFAULT.name,
     again: Annotated[bool, Form(description="Audit even if there is a verdict already.")] = False,
+    batch: Annotated[
+        str | None, Form(pattern=r"^[\w.-]{1,100}$", description="Of which many this is one.")
+    ] = None,
+    callback: Annotated[
+        str | None, Form(max_length=2_000, description="Address that is told of the end.")
+    ] = None,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> Response:
     """Take an archive and queue its audit.
@@ -77,6 +85,8 @@ def create_audit(
         raise HTTPException(
             422, f"no ruleset {ruleset[:64]!r}; expected one of {', '.join(RULESETS)}"
         )
+    if callback is not None:
+        address_of(callback)
     with _one_at_a_time:
         data = archive.file.read(settings.max_upload_bytes + 1)
         if len(data) > settings.max_upload_bytes:
@@ -93,6 +103,8 @@ def create_audit(
             audits_per_day=actor.audits_per_day,
             key=idempotency_key,
             again=again,
+            batch=batch,
+            callback=callback,
             request_id=request_id,
         )
         audit_id, new = store.accept(data, asked)
@@ -113,13 +125,38 @@ def list_audits(
     actor: ReaderDep,
     session: SessionDep,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
+    batch: Annotated[str | None, Query(max_length=100, description="Only those of it.")] = None,
     limit: Limit = 50,
     after: After = None,
 ) -> AuditPage:
     """Audits, the newest first."""
-    rows, following = search.audits(session, state, limit, after)
+    rows, following = search.audits(session, state, batch, limit, after)
     items = [_status(row, session) for row in rows]
     return AuditPage(items=items, next=next_page(request, following))
+
+
+@batches.get("/{batch}", response_model=Batch)
+def read_batch(actor: ReaderDep, session: SessionDep, batch: str) -> Batch:
+    """How far the many audits of a batch are."""
+    states = session.execute(
+        select(AuditRow.state, func.count()).where(AuditRow.batch == batch).group_by(AuditRow.state)
+    )
+    counts = {row[0]: row[1] for row in states}
+    if not counts:
+        raise not_found("batch", batch)
+    outcomes = session.execute(
+        select(VerdictRow.outcome, func.count())
+        .join(AuditRow, AuditRow.id == VerdictRow.audit_id)
+        .where(AuditRow.batch == batch)
+        .group_by(VerdictRow.outcome)
+    )
+    return Batch(
+        name=batch,
+        states=counts,
+        outcomes={row[0]: row[1] for row in outcomes},
+        ended=not any(state in counts for state in UNENDED),
+        links={"audits": f"/v1/audits?batch={batch}"},
+    )
 
 
 @router.post("/{audit_id}/cancel", response_model=AuditStatus)

@@ -1,12 +1,14 @@
 """The front page, and the sign of life."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import select, text
 
 from api import search
 from api.access import NOBODY
-from api.routes.dependencies import IdentifiedDep, SessionDep, SettingsDep
+from api.metrics import Metrics
+from api.routes.dependencies import IdentifiedDep, SessionDep, SettingsDep, StoreDep, reader
 from api.search import Wanted
 from api.tables import AuditRow, State
 from api.web import page
@@ -42,7 +44,21 @@ def read_home(
 
 
 @router.get("/healthz")
-def read_health(session: SessionDep) -> dict[str, str]:
-    """Says that the service answers and its database can be read."""
-    session.execute(text("SELECT 1"))
+def read_health() -> dict[str, str]:
+    """Says that this process answers; what it needs is /readyz's business."""
     return {"status": "ok", "version": __version__}
+
+
+@router.get("/readyz")
+def read_readiness(session: SessionDep, store: StoreDep) -> dict[str, str]:
+    """Says that requests can be served: the database can be read and the disk written to."""
+    session.execute(text("SELECT 1 FROM alembic_version"))
+    store.blobs.check()
+    return {"status": "ready", "version": __version__}
+
+
+@router.get("/metrics", dependencies=[Depends(reader)])
+def read_metrics(request: Request) -> Response:
+    """Figures for Prometheus."""
+    metrics: Metrics = request.app.state.metrics
+    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from api.__main__ import main
-from api.access import PREFIX, Scope, digest, host_name, is_loopback, key_id_of, new_key, same
+from api.access import Scope, host_name, is_loopback, key_id_of, new_key
 from api.app import Service
 from api.keys import Keys
 from api.settings import Settings
@@ -290,17 +288,6 @@ def test_pages_forbid_what_they_do_not_need(client: TestClient) -> None:
     cookie = client.get("/").headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
-
-
-@settings(deadline=None)
-@given(st.text(max_size=80))
-def test_no_text_but_the_key_is_the_key(text: str) -> None:
-    made = new_key()
-    assert same(made.text, made.sha256)
-    assert same(text, made.sha256) == (text == made.text)
-    assert key_id_of(made.text) == made.id
-    assert key_id_of(text) is None or text.startswith(f"{PREFIX}_")
-    assert digest(made.text) == made.sha256
 
 
 def test_which_addresses_are_loopback() -> None:

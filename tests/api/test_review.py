@@ -60,6 +60,8 @@ def test_a_set_is_compared_and_applied_and_the_old_verdict_stays(
     where = answer.headers["location"]
     seen = done(client, where)
     (difference,) = seen["differences"]
+    shown = client.get(where.removeprefix("/v1"), headers=BROWSER)
+    assert (shown.status_code, "1 finished" in shown.text) == (200, True)
     new = difference["new_verdict"]
     assert client.get(f"/v1/verdicts/{new}").json()["ruleset"] == "2026-05-02"
     assert (counts(client, old["id"]), counts(client, new)) == (True, False)

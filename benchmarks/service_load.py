@@ -1,0 +1,163 @@
+"""What one API process and its workers bear: readers of verdict pages, and uploads.
+
+    python benchmarks/service_load.py --database postgresql://... --data FOLDER
+
+Starts the service and two workers, then (1) 200 readers, each opening a verdict's page every
+`--pause` seconds, while audits run, and (2) `--rate` uploads of 1 MB a second, whatever the answers
+take. Prints one line of JSON. The load comes from the same machine, and takes a part of it.
+"""
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+
+def record(number: int, size: int) -> bytes:
+    """A record folder of which `size` bytes do not compress."""
+    kept = io.BytesIO()
+    with zipfile.ZipFile(kept, "w") as archive:
+        archive.writestr("record/train_gpt.py", "print('val_bpb:1.2')\n")
+        archive.writestr("record/submission.json", '{"val_bpb": 1.2}')
+        archive.writestr("record/model.bin", random.Random(number).randbytes(size))
+    return kept.getvalue()
+
+
+async def hand_in(client: httpx2.AsyncClient, number: int, size: int) -> tuple[int, float, str]:
+    """Status, seconds, address."""
+    files = {"archive": ("record.zip", record(number, size))}
+    began = time.perf_counter()
+    try:
+        answer = await client.post("/v1/audits", files=files, data={"run": "false"})
+    except httpx2.HTTPError as error:
+        return 0, time.perf_counter() - began, type(error).__name__
+    return answer.status_code, time.perf_counter() - began, answer.headers.get("location", "")
+
+
+async def verdict_pages(client: httpx2.AsyncClient, wanted: int) -> list[str]:
+    """The pages of some finished audits."""
+    for number in range(wanted):
+        await hand_in(client, number, 1_000)
+    while True:
+        listed = (await client.get("/v1/verdicts")).json()["items"]
+        if len(listed) >= wanted:
+            return [each["links"]["page"] for each in listed]
+        await asyncio.sleep(0.5)
+
+
+async def read(
+    client: httpx2.AsyncClient, pages: list[str], readers: int, pause: float, seconds: float
+) -> dict[str, Any]:
+    """All readers at once; each page is asked for at a moment of its own."""
+    taken: list[float] = []
+    codes: Counter[int] = Counter()
+    until = time.perf_counter() + seconds
+
+    async def reader(number: int) -> None:
+        chance = random.Random(number)
+        await asyncio.sleep(chance.uniform(0, pause))
+        while time.perf_counter() < until:
+            began = time.perf_counter()
+            answer = await client.get(chance.choice(pages), headers={"accept": "text/html"})
+            taken.append(time.perf_counter() - began)
+            codes[answer.status_code] += 1
+            await asyncio.sleep(chance.uniform(0.5, 1.5) * pause)
+
+    await asyncio.gather(*(reader(number) for number in range(readers)))
+    return {"codes": dict(codes), "requests_per_second": len(taken) / seconds, **spread(taken)}
+
+
+async def upload(client: httpx2.AsyncClient, rate: float, seconds: float) -> dict[str, Any]:
+    """One upload every 1/rate seconds, without waiting for the answers."""
+    tasks = []
+    began = time.perf_counter()
+    for number in range(round(rate * seconds)):
+        await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
+        tasks.append(asyncio.create_task(hand_in(client, 10_000 + number, 1_000_000)))
+    answers = await asyncio.gather(*tasks)
+    codes = Counter(code for code, _, _ in answers)
+    whole = time.perf_counter() - began
+    taken = [seconds for _, seconds, _ in answers]
+    return {"codes": dict(codes), "uploads_per_second": len(answers) / whole, **spread(taken)}
+
+
+def spread(taken: list[float]) -> dict[str, float]:
+    """Percentiles in milliseconds."""
+    ordered = sorted(taken)
+    return {
+        f"p{percent}_milliseconds": round(1000 * ordered[int(len(ordered) * percent / 100)], 1)
+        for percent in (50, 95, 99)
+    }
+
+
+async def measure(arguments: argparse.Namespace, port: int) -> dict[str, Any]:
+    """Both loads, one after the other."""
+    limits = httpx2.Limits(max_connections=400, max_keepalive_connections=400)
+    address = f"http://127.0.0.1:{port}"
+    async with httpx2.AsyncClient(base_url=address, timeout=120, limits=limits) as client:
+        pages = await verdict_pages(client, 10)
+        busy = [await hand_in(client, 1_000 + number, 10_000) for number in range(20)]
+        assert all(code == 202 for code, _, _ in busy)
+        readers = await read(client, pages, 200, arguments.pause, arguments.seconds)
+        uploads = await upload(client, arguments.rate, arguments.seconds / 2)
+    return {"readers": readers, "uploads": uploads, "load_average": os.getloadavg()[0]}
+
+
+def main() -> None:
+    """Start everything, measure, stop everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=8123)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--pause", type=float, default=5)
+    parser.add_argument("--rate", type=float, default=50)
+    arguments = parser.parse_args()
+    common = ["--database", arguments.database, "--data", str(arguments.data)]
+    environment = {**os.environ, "STRICT_PREFIX_WORKERS": "0"}
+    api = subprocess.Popen(
+        [sys.executable, "-m", "api", "--port", str(arguments.port), *common],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "api", "worker", *common], stderr=subprocess.DEVNULL
+        )
+        for _ in range(2)
+    ]
+    try:
+        wait_until_ready(arguments.port)
+        sys.stdout.write(json.dumps(asyncio.run(measure(arguments, arguments.port))) + "\n")
+    finally:
+        for process in (api, *workers):
+            process.terminate()
+        for process in (api, *workers):
+            process.wait()
+
+
+def wait_until_ready(port: int) -> None:
+    """Ask until the service says that it is."""
+    for _ in range(600):
+        try:
+            if httpx2.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
+                return
+        except httpx2.HTTPError:
+            pass
+        time.sleep(0.1)
+    raise SystemExit("the service did not start")
+
+
+if __name__ == "__main__":
+    main()
