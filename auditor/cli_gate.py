@@ -29,6 +29,9 @@ from auditor.errors import AuditorError, SubmissionError
 if TYPE_CHECKING:
     from auditor.gate_config import GateConfig
 
+MAX_BYTES = 64 * 2**20
+"""Of a file that is read beside the repository."""
+
 
 def gate(
     base: Annotated[str, typer.Option(help="Ref that the change is to be merged into.")],
@@ -114,9 +117,13 @@ def _settings(repo: Path, base: str, config: Path | None) -> "GateConfig":
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise SubmissionError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) > MAX_BYTES:
+        raise SubmissionError(f"{path}: expected at most {MAX_BYTES:,} bytes, found more")
+    return data
 
 
 def _code(document: dict[str, Any], fail_on: FailOn) -> int:
@@ -145,6 +152,8 @@ def _differs(document: dict[str, Any], expect: Path) -> str | None:
         if not is_gate(earlier):
             return f"{expect}: expected an unchanged document of a gate"
         said = [(one["folder"], _digest(one)) for one in earlier["records"]]
+    except SubmissionError as error:
+        return str(error)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"{expect}: expected the document of a gate, but {error!r}"
     found = [(one["folder"], _digest(one)) for one in document["records"]]

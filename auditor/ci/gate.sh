@@ -25,7 +25,7 @@ if [ -d "$repository" ]; then
 fi
 mkdir -p -- "$output"
 output=$(cd -- "$output" && pwd -P)
-rm -f -- "$output/gate.json" "$output/code"
+rm -f -- "$output/gate.json" "$output/code" "$output/comment.md"
 
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
@@ -70,6 +70,9 @@ if [ -s "$output/gate.json" ]; then
     render sarif results.sarif
     render junit junit.xml
     cat -- "$output/report.txt"
+else
+    printf '%s\n' '<!-- strict-prefix -->' '### Strict Prefix: could not audit' '' \
+        'The reason stands in the log of the run.' >"$output/comment.md"
 fi
 printf '%s\n' "$code" >"$output/code"
 exit "$code"

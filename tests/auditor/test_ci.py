@@ -12,6 +12,7 @@ import pytest
 
 from auditor.cli_setup import template
 from auditor.report.entries import Report
+from auditor.report.markdown import MARKER
 from tests.auditor.repositories import Repository
 from tests.systems import record
 
@@ -222,6 +223,9 @@ def test_a_report_that_a_pull_request_forges_is_noticed(attacked, tmp_path):
     done = run_gate(attacked, tmp_path, "--expect", str(stored))
     assert "outcome is 'pass' there, and 'fail' here" in done.stderr
     assert done.returncode == 1
+    done = run_gate(attacked, tmp_path, "--expect", str(tmp_path / "absent"))
+    assert "absent: cannot be read" in done.stderr
+    assert (tmp_path / "out/gate.json").exists()
 
 
 def test_the_shell_form_says_what_it_lacks(attacked, tmp_path):
@@ -234,6 +238,8 @@ def test_the_shell_form_says_what_it_lacks(attacked, tmp_path):
     assert done.returncode == 2
     assert "main and absent cannot be fetched" in done.stderr
     assert (tmp_path / "out/code").read_text() == "2\n"
+    comment = (tmp_path / "out/comment.md").read_text()
+    assert comment.startswith(f"{MARKER}\n### Strict Prefix: could not audit")
 
 
 GH = """#!/bin/sh
