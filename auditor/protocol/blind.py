@@ -34,6 +34,8 @@ TOLERANCE_NATS = 1e-4
 """Charges that differ by less are the same: over a whole stream that is 0.0001 nats a token."""
 MAX_REPLAYED = 20_000
 """Positions; what they answer is held in memory, some ten kilobytes each."""
+MAX_WINDOWS = 4_000_000
+"""Four times those of the challenge's whole split; a stride of one would be a list of gigabytes."""
 NONCE_BYTES = 16
 
 Floats = npt.NDArray[np.float64]
@@ -185,7 +187,10 @@ def _fast_pass(
         vocab_size = int(about["vocab_size"])
         if not 1 <= vocab_size <= 2**16:
             raise ValueError(f"the vocabulary must have 1 to 65,536 tokens, got {vocab_size:,}")
-        made = list(windows(positions, int(about["window_tokens"]), int(about["stride"])))
+        window_tokens, stride = int(about["window_tokens"]), int(about["stride"])
+        if positions > MAX_WINDOWS * max(stride, 1):
+            raise ValueError(f"more than {MAX_WINDOWS:,} of {stride:,} positions each")
+        made = list(windows(positions, window_tokens, stride))
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise CannotMeasure(f"the system's windows cannot be made: {error}") from error
     return _Plan(submission, tokens, made, vocab_size, nats_T)

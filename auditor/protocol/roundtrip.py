@@ -96,7 +96,8 @@ def decode(
     if _digest(raw) != header["tokens_sha256"]:
         raise CannotMeasure(
             f"other tokens came out than went in: expected {header['tokens_sha256'][:12]}..., got "
-            f"{_digest(raw)[:12]}... ({len(raw) // 2:,} tokens)"
+            f"{_digest(raw)[:12]}... ({len(raw) // 2:,} tokens); the system does not repeat "
+            "itself, and `auditor replay` says how far"
         )
     return np.frombuffer(raw, dtype="<u2")
 

@@ -142,6 +142,10 @@ def test_a_system_that_ends_early_is_no_verdict():
 
 
 def test_no_windows_and_too_many_are_refused(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("auditor.protocol.blind.MAX_WINDOWS", 100)
+        with pytest.raises(CannotMeasure, match="more than 100 of 8 positions each"):
+            replay(system(), TOKENS, 3, ROOM, silent)
     with pytest.raises(SubmissionError, match="at least 1 window to replay, got 0"):
         replay(system(), TOKENS, 0, ROOM, silent)
     monkeypatch.setattr("auditor.protocol.blind.MAX_REPLAYED", 100)
