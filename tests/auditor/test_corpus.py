@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,7 @@ def repository(tmp_path: Path) -> Path:
     return path
 
 
-def lines(output: Path) -> list[dict[str, object]]:
+def lines(output: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.read_text().splitlines()]
 
 
@@ -228,7 +229,7 @@ def test_the_command_writes_the_lines(repository, tmp_path):
 def test_a_sweep_that_runs_proves_and_says_which_did_not_run(repository, tmp_path):
     git(repository, "checkout", "-q", "main")
     twins = {name: record(name) for name in ("unnormalised", "dies")}
-    folders = {
+    folders: dict[str, dict[str, str | bytes | None]] = {
         name: {path: file.data for path, file in twin.files.items()} for name, twin in twins.items()
     }
     git(repository, "update-ref", "refs/pull/20/head", commit(repository, **folders))
