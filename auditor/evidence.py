@@ -449,6 +449,9 @@ class NoiseBound:
     """Nats won against the source by betting small shares on each charge; None when the charges are
     not known one by one, or the tokens do not all cost the same. P(won >= a) <= exp(-a) for a valid
     submission, as for `ln_e`."""
+    curve: tuple[tuple[int, float], ...]
+    """Tokens charged, and nats by which the score so far beats the source; empty when the charges
+    are not known one by one."""
     slack_nats_per_token: float | None
     """How far above the source its score before adaptation was; None when it prints none."""
 

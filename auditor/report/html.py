@@ -10,12 +10,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from auditor.report import timeline
+from auditor.report.curves_svg import gain_svg, kraft_svg
 from auditor.report.entries import Report
 from auditor.report.figures import Noise, fact, noise, rows
 from auditor.report.summary import STRENGTHS, advice, probability, summary
 from auditor.report.timeline_svg import timeline_svg
 from auditor.report.words import NAMES, clean, digest, figure, folder, number, place
 from auditor.rules import RULES
+from auditor.rulesets import DEFAULT, RULESETS
 
 MOST_FINDINGS = 20
 """Findings of one rule that are shown; the JSON has them all."""
@@ -96,6 +98,8 @@ def _view(document: dict[str, Any], ident: str) -> dict[str, Any]:
         "bars": _bars(bound),
         "bound": probability(bound.ln_e) if bound and bound.ln_e > 0 else None,
         "pictures": _pictures(document, ident),
+        "gains": _gains(document, ident),
+        "sums": _sums(document, ident),
         "evidence": evidence,
         "digests": _tree(document["submission"]["digests"]),
         "most": MOST_FINDINGS,
@@ -170,6 +174,25 @@ def _pictures(document: Mapping[str, Any], ident: str) -> dict[str, Any] | None:
             window=window,
         ),
     }
+
+
+def _gains(document: Mapping[str, Any], ident: str) -> Markup | None:
+    """What was won against each source that the submission was scored on."""
+    bound, others = fact(document, "NoiseBound"), fact(document, "OtherSources")
+    bounds = [*([bound] if bound else []), *(others["bounds"] if others else ())]
+    drawn = [one for one in bounds if one.get("curve")]  # older verdicts have none
+    limit = RULESETS.get(document["ruleset"], DEFAULT).noise_nats
+    title = f"Nats that {folder(document)} won"
+    return gain_svg(drawn, limit, ident=f"{ident}-gains", title=title)
+
+
+def _sums(document: Mapping[str, Any], ident: str) -> Markup | None:
+    """Kraft sums, where they were taken."""
+    found = fact(document, "KraftSums")
+    if found is None:
+        return None
+    title = f"Kraft sums of {folder(document)}"
+    return kraft_svg(found["sums"], ident=f"{ident}-sums", title=title)
 
 
 def _without_events(kind: str, value: Any) -> Any:

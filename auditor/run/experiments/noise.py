@@ -23,6 +23,7 @@ from auditor.submission import Submission
 STAKES = (0.01, 0.03, 0.1, 0.3)
 """Shares of the capital that are bet. What is kept back bounds the loss where the network knows
 less than the source, so that a mechanism which fires at a few positions is seen all the same."""
+CURVE_POINTS = 60
 Bar = Callable[[float], None]
 """Called with the fraction of one execution that is done."""
 
@@ -76,9 +77,10 @@ def noise_bound(run: Run) -> NoiseBound:
     count = len(positions)
     charged_nats = run.stage.score.val_loss * count
     source_nats = math.fsum(run.stream.nats_N[positions])
-    hedged = None
+    hedged, curve = None, ()
     if len(run.charged.nats_N):
         first_nats_N, source_nats_N = run.charged.nats_N[first], run.stream.nats_N[positions]
+        curve = _curve(source_nats_N - first_nats_N)
         if np.ptp(source_nats_N) == 0:  # else one charge at a wrong position could win
             hedged = hedged_nats(source_nats_N - first_nats_N)
         if count < len(run.charged.position_N):
@@ -93,6 +95,7 @@ def noise_bound(run: Run) -> NoiseBound:
         source_nats=source_nats,
         charged_nats=charged_nats,
         hedged_nats=hedged,
+        curve=curve,
         slack_nats_per_token=slack,
     )
 
@@ -105,6 +108,13 @@ def hedged_nats(gain_N: NDArray[np.float64]) -> float:
     """
     won_S = [np.logaddexp(math.log1p(-s), math.log(s) + gain_N).sum() for s in STAKES]
     return float(np.logaddexp.reduce(won_S)) - math.log(len(STAKES))
+
+
+def _curve(gain_N: NDArray[np.float64]) -> tuple[tuple[int, float], ...]:
+    """What was won so far, at a few places that are equally far apart."""
+    ends = np.unique(np.linspace(0, len(gain_N), CURVE_POINTS + 1).astype(int)[1:])
+    sums = gain_N.cumsum()
+    return tuple((int(end), round(float(sums[end - 1]), 3)) for end in ends if end)
 
 
 def _stream_bytes(run: Run) -> StreamBytes:

@@ -55,6 +55,10 @@ def noise_bound(bits: float, tokens: int = 60_000) -> NoiseBound:
         source_nats=8 * math.log(2) * tokens,
         charged_nats=bits * math.log(2) * tokens,
         hedged_nats=None,
+        curve=tuple(
+            (at, (8 - bits) * math.log(2) * at)
+            for at in range(tokens // 4, tokens + 1, tokens // 4)
+        ),
         slack_nats_per_token=0.001,
     )
 
@@ -160,6 +164,8 @@ noise_bounds = st.builds(
     tokens=counts,
     source_nats=nats,
     charged_nats=nats,
+    hedged_nats=st.none() | nats,
+    curve=st.lists(st.tuples(st.integers(0, 10**9), nats), max_size=4).map(tuple),
     slack_nats_per_token=st.none() | nats,
 )
 shipped = st.builds(

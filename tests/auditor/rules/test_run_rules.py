@@ -58,6 +58,7 @@ HONEST_NOISE = NoiseBound(
     source_nats=297_532.0,
     charged_nats=297_600.0,
     hedged_nats=-68.0,
+    curve=(),
     slack_nats_per_token=0.001,
 )
 HONEST_PREFIX = PrefixSensitivity(
