@@ -13,12 +13,12 @@ from api import errors
 from api.access import Rates
 from api.blobs import Blobs
 from api.callbacks import Callbacks
-from api.db import Database
+from api.db import CONNECTIONS, Database
 from api.errors import StartError
 from api.jobs import Jobs
 from api.keys import Keys
 from api.metrics import Measure, Metrics
-from api.middleware import FORM_BYTES, AddHeaders, LimitBody
+from api.middleware import FORM_BYTES, AddHeaders, LimitBody, TakeTurns
 from api.routes import audits, board, events, log, pages, review, rules, session, verdicts
 from api.routes.dependencies import own_page, right_host
 from api.settings import Settings
@@ -123,6 +123,7 @@ def create_app(service: Service) -> FastAPI:
     errors.install(app)
     metrics = Metrics(service.database, service.settings.lease_seconds)
     app.state.metrics = metrics
+    app.add_middleware(TakeTurns, most=CONNECTIONS // 2)
     app.add_middleware(Measure, metrics=metrics)
     app.add_middleware(LimitBody, limit=service.settings.max_upload_bytes + FORM_BYTES)
     app.add_middleware(AddHeaders)

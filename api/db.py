@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 BUSY_MILLISECONDS = 10_000
 """How long a writer waits for another; writes here take milliseconds."""
+CONNECTIONS = 32
+"""At most, of one process. A request uses one, and for a moment a second one; half are for them."""
 MIGRATING = 7_245_001
 WATCHING = 7_245_002
 """Keys of PostgreSQL's advisory locks: one process at a time migrates, one looks for lost jobs."""
@@ -26,7 +28,12 @@ class Database:
         self.embedded = make_url(url).get_backend_name() == "sqlite"
         """SQLite: one process has the file."""
         # A connection that the server has closed is noticed before it is used.
-        self._engine = create_engine(url, pool_pre_ping=not self.embedded)
+        self._engine = create_engine(
+            url,
+            pool_pre_ping=not self.embedded,
+            pool_size=CONNECTIONS // 4,
+            max_overflow=CONNECTIONS - CONNECTIONS // 4,
+        )
         if self.embedded:
             _share(self._engine)
         # Told apart when the transaction begins: a reader must not wait for the writer's lock.

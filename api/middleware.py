@@ -1,5 +1,6 @@
-"""What every request passes before its route: the limit of its body, headers of its answer."""
+"""What every request passes before its route: limits, its turn, and headers of its answer."""
 
+import asyncio
 import re
 import uuid
 
@@ -44,6 +45,59 @@ class LimitBody:
             return message
 
         await self._app(scope, counted, send)
+
+
+class TakeTurns:
+    """Lets so many requests at a time use the database; the others wait and hold nothing.
+
+    A request passes through several threads on its way. Without turns, those that hold a connection
+    wait for a thread, while the threads wait for connections: nobody gets any further. A turn
+    begins when the body has arrived, so that slow clients take none, and ends with the answer.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        """Guard this application."""
+        self._app = app
+        self._turns = asyncio.Semaphore(most)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take a turn and give it back, whatever happens in between."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        mine = False
+
+        async def take() -> None:
+            nonlocal mine
+            if not mine:
+                await self._turns.acquire()
+                mine = True
+
+        def give_back() -> None:
+            nonlocal mine
+            if mine:
+                self._turns.release()
+                mine = False
+
+        async def received() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                await take()
+            return message
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                give_back()
+            await send(message)
+
+        try:
+            if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+                await take()
+                await self._app(scope, receive, sent)
+            else:
+                await self._app(scope, received, sent)
+        finally:
+            give_back()
 
 
 class AddHeaders:

@@ -3,8 +3,10 @@
     python benchmarks/service_load.py --database postgresql://... --data FOLDER
 
 Starts the service and two workers, then (1) 200 readers, each opening a verdict's page every
-`--pause` seconds, while audits run, and (2) `--rate` uploads of 1 MB a second, whatever the answers
-take. Prints one line of JSON. The load comes from the same machine, and takes a part of it.
+`--pause` seconds, while audits run, (2) `--rate` uploads of 1 MB a second, whatever the answers
+take, and (3) what an audit that only reads takes of a processor. Prints one line of JSON. The load
+comes from the same machine, so times of answers are upper bounds; times
+of the processor are the service's own.
 """
 
 import argparse
@@ -101,17 +103,73 @@ def spread(taken: list[float]) -> dict[str, float]:
     }
 
 
-async def measure(arguments: argparse.Namespace, port: int) -> dict[str, Any]:
-    """Both loads, one after the other."""
+def processor_seconds(*processes: subprocess.Popen[bytes]) -> float:
+    """What processes and their ended children have taken so far (Linux)."""
+    ticks = 0
+    for process in processes:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+async def measure(
+    arguments: argparse.Namespace,
+    port: int,
+    api: subprocess.Popen[bytes],
+    workers: list[subprocess.Popen[bytes]],
+) -> dict[str, Any]:
+    """All loads, one after the other."""
     limits = httpx2.Limits(max_connections=400, max_keepalive_connections=400)
     address = f"http://127.0.0.1:{port}"
     async with httpx2.AsyncClient(base_url=address, timeout=120, limits=limits) as client:
+        # Not a browser: a page's cookie would ask for the token of its form.
+        client.event_hooks = {"response": [lambda _: forget(client)]}
         pages = await verdict_pages(client, 10)
         busy = [await hand_in(client, 1_000 + number, 10_000) for number in range(20)]
         assert all(code == 202 for code, _, _ in busy)
+        began = processor_seconds(api)
         readers = await read(client, pages, 200, arguments.pause, arguments.seconds)
+        after = processor_seconds(api)
+        readers["processor_milliseconds"] = cost(after - began, sum(readers["codes"].values()))
         uploads = await upload(client, arguments.rate, arguments.seconds / 2)
-    return {"readers": readers, "uploads": uploads, "load_average": os.getloadavg()[0]}
+        taken = processor_seconds(api) - after
+        uploads["processor_milliseconds"] = cost(taken, sum(uploads["codes"].values()))
+        audits = await ten_audits(client, workers)
+    return {
+        "readers": readers,
+        "uploads": uploads,
+        "audits": audits,
+        "load_average": os.getloadavg()[0],
+    }
+
+
+async def forget(client: httpx2.AsyncClient) -> None:
+    """Keep no cookie."""
+    client.cookies.clear()
+
+
+def cost(seconds: float, requests: int) -> float:
+    """Milliseconds for each request."""
+    return round(1000 * seconds / max(1, requests), 1)
+
+
+async def ten_audits(
+    client: httpx2.AsyncClient, workers: list[subprocess.Popen[bytes]]
+) -> dict[str, Any]:
+    """What ten more audits take of a processor, once nothing else waits."""
+    await quiet(client)
+    began = processor_seconds(*workers)
+    for number in range(10):
+        await hand_in(client, 50_000 + number, 10_000)
+    await quiet(client)
+    return {"processor_milliseconds": cost(processor_seconds(*workers) - began, 10)}
+
+
+async def quiet(client: httpx2.AsyncClient) -> None:
+    """Until nothing waits or runs."""
+    for state in ("queued", "running") * 2:
+        while (await client.get("/v1/audits", params={"state": state})).json()["items"]:
+            await asyncio.sleep(0.5)
 
 
 def main() -> None:
@@ -139,7 +197,9 @@ def main() -> None:
     ]
     try:
         wait_until_ready(arguments.port)
-        sys.stdout.write(json.dumps(asyncio.run(measure(arguments, arguments.port))) + "\n")
+        sys.stdout.write(
+            json.dumps(asyncio.run(measure(arguments, arguments.port, api, workers))) + "\n"
+        )
     finally:
         for process in (api, *workers):
             process.terminate()

@@ -184,8 +184,9 @@ def _session(store: StoreDep) -> Iterator[Session]:
         yield session
 
 
-SessionDep = Annotated[Session, Depends(_session)]
-"""A session for reading; what writes is a method of the store."""
+SessionDep = Annotated[Session, Depends(_session, scope="function")]
+"""A session for reading; what writes is a method of the store. It ends before the answer is sent:
+who reads slowly, or follows events for minutes, holds no connection."""
 
 
 def _audit(audit_id: str, session: SessionDep) -> AuditRow:

@@ -1,14 +1,17 @@
 import json
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
 import auditor.client
 from api.app import Service
+from api.db import CONNECTIONS
 from auditor.client import Audit, Client, ServerError, pack
 from auditor.errors import SubmissionError, ToolError
 from tests.api.archives import RECORD, as_zip
@@ -91,6 +94,19 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     started = Live("api", tmp_path_factory.mktemp("live") / "data")
     yield started
     started.stop(signal.SIGKILL)
+
+
+def test_listeners_hold_nothing_that_others_need(tmp_path: Path) -> None:
+    live = Live("api", tmp_path / "data", STRICT_PREFIX_WORKERS="0")
+    where = live.upload()
+    with ExitStack() as open_streams:
+        for _ in range(CONNECTIONS + 8):
+            client = open_streams.enter_context(httpx2.Client(timeout=20))
+            address = f"http://127.0.0.1:{live.port}{where}/events"
+            stream = open_streams.enter_context(client.stream("GET", address))
+            assert stream.status_code == 200
+        assert live.client.get(where, timeout=20).json()["state"] == "queued"
+    live.stop(signal.SIGKILL)
 
 
 @pytest.fixture

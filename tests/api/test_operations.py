@@ -1,5 +1,6 @@
 """What operators and other programs lean on: readiness, figures, batches, callbacks."""
 
+import asyncio
 import http.server
 import ipaddress
 import json
@@ -9,14 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi import HTTPException
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from api import callbacks
-from api.app import Service
+from api.app import Service, create_app
 from api.callbacks import Address, Callbacks, Refused, address_of, allowed, call
+from api.db import CONNECTIONS
 from tests.api.archives import RECORD, as_zip
 from tests.api.conftest import accept, ended
 from tests.api.test_errors import assert_problem
@@ -67,6 +70,24 @@ def test_a_batch_says_how_far_it_is(client: TestClient) -> None:
     files = {"archive": ("record.zip", as_zip())}
     odd = client.post("/v1/audits", files=files, data={"batch": "a/b"})
     assert_problem(odd, 422, "invalid")
+
+
+def test_many_readers_and_listeners_at_once_do_not_block_each_other(
+    client: TestClient, service: Service
+) -> None:
+    """Each holds a connection for a moment only, however many there are."""
+    status = ended(client, hand_in(client, 11))
+    page = status["links"]["page"]
+
+    async def ask() -> list[int]:
+        transport = httpx2.ASGITransport(app=create_app(service))
+        async with httpx2.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1", timeout=20
+        ) as many:
+            asked = [many.get(page) for _ in range(4 * CONNECTIONS)]
+            return [answer.status_code for answer in await asyncio.gather(*asked)]
+
+    assert set(asyncio.run(ask())) == {200}
 
 
 class Heard(http.server.BaseHTTPRequestHandler):
