@@ -104,7 +104,7 @@ def test_what_is_not_there_is_named(client: TestClient) -> None:
 
 
 def test_a_wrong_method_says_which_is_right(client: TestClient) -> None:
-    answer = client.get("/v1/audits")
+    answer = client.get("/v1/rejudges")
     assert "takes POST" in assert_problem(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "POST"
 
