@@ -98,12 +98,17 @@ def rules() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from auditor.change_rules import CHANGE_RULES
     from auditor.rules import RULES
 
     table = Table("rule", "property", "authority", "judged by, strongest first")
     for rule in RULES:
         kinds = ", ".join(kind.__name__ for kind in rule.needs)
         table.add_row(rule.id, rule.title, rule.authority, kinds)
+    known = {rule.id for rule in RULES}
+    for one in CHANGE_RULES:
+        if one.id not in known:
+            table.add_row(one.id, one.title, one.authority, "the change, in `auditor gate`")
     Console().print(table)
 
 

@@ -93,14 +93,14 @@ class Trees:
             asked.write(f"{tree}\n".encode())
             asked.flush()
             header = answers.readline().split()
-            if len(header) != 3 or header[1] != b"tree":
-                raise SubmissionError(
-                    f"{self._repository}: expected the folder {tree} in this clone, found none "
-                    "(a partial clone? fetch it whole)"
-                )
-            content = answers.read(int(header[2]) + 1)[:-1]
+            content = answers.read(int(header[2]) + 1)[:-1] if len(header) == 3 else b""
         except OSError as error:
             raise SubmissionError(f"git cat-file stopped: {error}") from error
+        if header[1:2] != [b"tree"]:
+            raise SubmissionError(
+                f"{self._repository}: expected the folder {tree} in this clone, found none "
+                "(a partial clone? fetch it whole)"
+            )
         return dict(_entries(content, len(header[0]) // 2))
 
 

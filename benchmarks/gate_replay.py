@@ -12,10 +12,13 @@ request that has a line is not read again.
 import argparse
 import datetime
 import json
+import resource
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,29 +45,24 @@ def main() -> None:
     if options.output.exists():
         rows = [json.loads(line) for line in options.output.read_text().splitlines()]
     done = {row["ref"] for row in rows}
-    chosen = _chosen(options.repository, options.base, options.count)
     with options.output.open("a") as output:
-        for ref in chosen:
+        for ref in _chosen(options.repository, options.base, options.count, done):
+            rows.append(_replayed(options.repository, options.base, ref))
+            output.write(json.dumps(rows[-1]) + "\n")
+            output.flush()
             if time.monotonic() - started > options.minutes * 60:
                 break
-            if ref not in done:
-                rows.append(_replayed(options.repository, options.base, ref))
-                output.write(json.dumps(rows[-1]) + "\n")
-                output.flush()
     _sum_up(rows)
 
 
-def _chosen(repository: Path, base: str, count: int) -> list[str]:
-    """Refs of pull requests that add something below `records`, evenly by number."""
+def _chosen(repository: Path, base: str, count: int, done: set[str]) -> Iterator[str]:
+    """The first that adds a record, of so many equal parts of all, unless that part is done."""
     listing = _git(repository, "for-each-ref", "--format=%(refname)", "refs/pull/*/head")
     refs = sorted(listing.split(), key=lambda ref: int(ref.split("/")[2]))
-    kept: list[str] = []
     for at in range(count):
-        for ref in refs[at * len(refs) // count : (at + 1) * len(refs) // count]:
-            if _listed(repository, base, ref):
-                kept.append(ref)
-                break
-    return kept
+        part = refs[at * len(refs) // count : (at + 1) * len(refs) // count]
+        if not done.intersection(part):
+            yield from islice((ref for ref in part if _listed(repository, base, ref)), 1)
 
 
 def _listed(repository: Path, base: str, ref: str) -> set[str]:
@@ -82,13 +80,13 @@ def _listed(repository: Path, base: str, ref: str) -> set[str]:
 def _replayed(repository: Path, base: str, ref: str) -> dict[str, Any]:
     sha = _git(repository, "rev-parse", ref).strip()
     asked = Asked(plan=Plan(), config=GateConfig(), today=datetime.date(2026, 5, 2))
-    before = time.monotonic()
+    before, cpu = time.monotonic(), _cpu_seconds()
     try:
         change = change_set(repository, base, sha)
         document = audit_change(repository, base, change, asked)
     except AuditorError as error:
         return {"ref": ref, "error": str(error)}
-    seconds = time.monotonic() - before
+    seconds, cpu = time.monotonic() - before, _cpu_seconds() - cpu
     bounds = Bounds(ruleset=DEFAULT.name)
     same = {}
     for record in document["records"]:
@@ -106,12 +104,12 @@ def _replayed(repository: Path, base: str, ref: str) -> dict[str, Any]:
         "rules": {result["rule"]: result["outcome"] for result in document["results"]},
         "errors": [record["error"] for record in document["records"] if record["error"]],
         "seconds": round(seconds, 3),
+        "cpu_seconds": round(cpu, 3),
     }
 
 
 def _sum_up(rows: list[dict[str, Any]]) -> None:
     read = [row for row in rows if "error" not in row]
-    seconds = [row["seconds"] for row in read]
     other = [row["ref"] for row in read if row["folders"] != row["listed"]]
     unlike = [row["ref"] for row in read if not all(row["same"].values())]
     folders = sum(len(row["folders"]) for row in read)
@@ -119,12 +117,19 @@ def _sum_up(rows: list[dict[str, Any]]) -> None:
         f"{len(rows)} pull requests, {len(rows) - len(read)} with an error; {folders} folders; "
         f"other folders than listed: {other}; other verdicts than the sweep's: {unlike}\n"
     )
-    if seconds:
-        ordered = sorted(seconds)
-        sys.stdout.write(
-            f"seconds: median {statistics.median(ordered):.2f}, "
-            f"90th of a hundred {ordered[int(len(ordered) * 0.9)]:.2f}, most {ordered[-1]:.2f}\n"
-        )
+    for name in ("seconds", "cpu_seconds"):
+        ordered = sorted(row[name] for row in read if name in row)
+        if ordered:
+            sys.stdout.write(
+                f"{name} of {len(ordered)}: median {statistics.median(ordered):.2f}, "
+                f"90th of 100 {ordered[int(len(ordered) * 0.9)]:.2f}, most {ordered[-1]:.2f}\n"
+            )
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of the git processes that it has waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def _git(repository: Path, *words: str) -> str:

@@ -190,11 +190,15 @@ def test_a_gate_that_cannot_look_says_so_and_is_exit_code_2(change, tmp_path):
 
 
 def test_every_rule_is_listed_and_explained():
+    from auditor.change_rules import CHANGE_RULES
     from auditor.rules import RULES
 
     listed = auditor("rules").stdout
-    for rule in RULES:
+    for rule in (*RULES, *CHANGE_RULES):
         assert rule.id in listed
+    about = auditor("explain", "nothing-else").stdout
+    assert "can be wrong" in about
+    assert "To mend it: Leave every file outside" in about
     explained = auditor("explain", "full-distribution")
     assert explained.returncode == 0
     assert "How it can be wrong" in explained.stdout
