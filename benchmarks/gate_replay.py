@@ -28,7 +28,6 @@ from auditor.errors import AuditorError
 from auditor.gate import change_set
 from auditor.gate_audit import Asked, audit_change
 from auditor.gate_config import GateConfig
-from auditor.rulesets import DEFAULT
 
 
 def main() -> None:
@@ -87,7 +86,7 @@ def _replayed(repository: Path, base: str, ref: str) -> dict[str, Any]:
     except AuditorError as error:
         return {"ref": ref, "error": str(error)}
     seconds, cpu = time.monotonic() - before, _cpu_seconds() - cpu
-    bounds = Bounds(ruleset=DEFAULT.name)
+    bounds = Bounds(plan=Plan())
     same = {}
     for record in document["records"]:
         if record["change"] != "deleted":
