@@ -27,10 +27,10 @@ def gain_svg(
     points = [point for _, curve in curves for point in curve]
     if not points or not all(tokens > 0 and abs(nats) < MOST_NATS for tokens, nats in points):
         return None
-    most = max(tokens for tokens, _ in points)
-    nats = [nats for _, nats in points] + [0.0, limit_nats]
-    room = 0.06 * (max(nats) - min(nats))
-    low, high = min(nats) - room, max(nats) + room
+    most: int = max(tokens for tokens, _ in points)
+    heights: list[float] = [nats for _, nats in points] + [0.0, limit_nats]
+    room = 0.06 * (max(heights) - min(heights))
+    low, high = min(heights) - room, max(heights) + room
 
     def x(tokens: float) -> float:
         return LEFT + tokens / most * (WIDTH - LEFT - RIGHT)
@@ -64,7 +64,9 @@ def gain_svg(
 
 def kraft_svg(sums: Sequence[Mapping[str, Any]], *, ident: str, title: str) -> Markup | None:
     """A bar for the sum at each position that is not in doubt, on a logarithmic scale."""
-    sure = [one for one in sums if one["doubt"] is None and 0 < one["total"] < MOST_NATS][:MOST_SUMS]
+    sure = [one for one in sums if one["doubt"] is None and 0 < one["total"] < MOST_NATS][
+        :MOST_SUMS
+    ]
     if not sure:
         return None
     most = max([2.0, *(1.4 * one["total"] for one in sure)])

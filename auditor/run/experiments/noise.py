@@ -77,7 +77,8 @@ def noise_bound(run: Run) -> NoiseBound:
     count = len(positions)
     charged_nats = run.stage.score.val_loss * count
     source_nats = math.fsum(run.stream.nats_N[positions])
-    hedged, curve = None, ()
+    hedged = None
+    curve: tuple[tuple[int, float], ...] = ()
     if len(run.charged.nats_N):
         first_nats_N, source_nats_N = run.charged.nats_N[first], run.stream.nats_N[positions]
         curve = _curve(source_nats_N - first_nats_N)

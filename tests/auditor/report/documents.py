@@ -56,8 +56,7 @@ def noise_bound(bits: float, tokens: int = 60_000) -> NoiseBound:
         charged_nats=bits * math.log(2) * tokens,
         hedged_nats=None,
         curve=tuple(
-            (at, (8 - bits) * math.log(2) * at)
-            for at in range(tokens // 4, tokens + 1, tokens // 4)
+            (at, (8 - bits) * math.log(2) * at) for at in range(1, tokens + 1, max(tokens // 4, 1))
         ),
         slack_nats_per_token=0.001,
     )
