@@ -298,10 +298,22 @@ class ByteTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FixedBytes:
+    """A quotient that takes the same number of bytes for every token."""
+
+    file: str
+    line: int
+    text: str
+    bytes_per_token: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ByteTables:
     """All such tables of the program."""
 
     tables: tuple[ByteTable, ...]
+    fixed: tuple[FixedBytes, ...] = ()
+    """Quotients by a constant, of a program that counts no bytes anywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,14 +4,18 @@ Scripts build a table of bytes a token from the pieces of a sentencepiece model,
 of them, and add a byte for the leading space when they score. The loop is followed, never executed,
 for a word with a leading space, a word without, and a single byte. What is more than assignments,
 tests and operations on one text is not understood, and gives no answer.
+
+A script that counts nothing may divide bits by a constant number of bytes a token instead; such
+quotients are listed.
 """
 
 import ast
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.evidence import ByteTable, ByteTables
+from auditor.evidence import ByteTable, ByteTables, FixedBytes
 from auditor.inspect.program import Program
 from auditor.inspect.source import Module
 
@@ -21,6 +25,9 @@ SAMPLES: Mapping[str, tuple[str, int]] = {
     "<0x41>": ("a single byte", 1),
 }
 """Piece -> what it is, and the bytes of text that it stands for."""
+_PER_TOKEN = re.compile(r"bytes?_?per_?tok", re.IGNORECASE)
+_COUNTED = re.compile(r"bytes_lut|byte_count|token_bytes|total_bytes_val|num_bytes|id_to_piece")
+_LN_2 = ("math.log(2)", "math.log(2.0)", "np.log(2)", "np.log(2.0)", "LN2", "ln2")
 _BUILTINS: Mapping[str, Callable[..., Any]] = {
     "len": len,
     "int": int,
@@ -131,7 +138,56 @@ def read_byte_tables(program: Program) -> ByteTables:
                         expected={piece: bytes_ for piece, (_, bytes_) in SAMPLES.items()},
                     )
                 )
-    return ByteTables(tables=tuple(found))
+    return ByteTables(tables=tuple(found), fixed=tuple(_fixed(program)))
+
+
+def _fixed(program: Program) -> Iterator[FixedBytes]:
+    """Quotients `nats / ln 2 / constant`, where nothing counts the bytes of tokens."""
+    if any(_COUNTED.search(line) for module in program.modules for line in module.lines):
+        return
+    for module in program.modules:
+        constants = _constants(module)
+        for node in module.nodes:
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+                factors = list(_factors(node.right))
+                if isinstance(node.left, ast.BinOp) and isinstance(node.left.op, ast.Div):
+                    factors += _factors(node.left.right)
+                if not any(ast.unparse(factor) in _LN_2 for factor in factors):
+                    continue
+                for factor in factors:
+                    name = getattr(factor, "attr", getattr(factor, "id", ""))
+                    value = constants.get(name)
+                    if value is not None and _PER_TOKEN.search(name):
+                        text = module.text(node.lineno)
+                        yield FixedBytes(
+                            file=module.path, line=node.lineno, text=text, bytes_per_token=value
+                        )
+
+
+def _factors(node: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        yield from _factors(node.left)
+        yield from _factors(node.right)
+    else:
+        yield node
+
+
+def _constants(module: Module) -> dict[str, float]:
+    """Names that are set once in the file, to a number."""
+    values: dict[str, list[ast.expr | None]] = {}
+    for node in module.nodes:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                values.setdefault(name, []).append(value)
+            case ast.Name(id=name, ctx=ast.Store()):
+                values.setdefault(name, [])
+    return {
+        name: float(given[0].value)
+        for name, given in values.items()
+        if len(given) == 1
+        and isinstance(given[0], ast.Constant)
+        and isinstance(given[0].value, float)
+    }
 
 
 def _loops(module: Module) -> Iterator[ast.For]:

@@ -26,7 +26,8 @@ a record whose every line divides by more bytes than the whole split has, by mor
 Where no log gives a denominator away, the table of bytes a token is followed for three sample
 tokens (strength `source`). When every table that could be followed counts more bytes for one of
 them than it stands for, the rule fails; a table that counts right passes nothing, because it may
-not be the one that is used.
+not be the one that is used. A script that counts no bytes and divides by a constant number of them
+a token is INCONCLUSIVE: the constant may be the mean of its own tokenizer over the whole split.
 
 **Violates:** #1545, whose table holds the leading space that scoring adds again. **Innocent:**
 #1736, which counts the bytes of the original text beside changed tokens.
@@ -100,7 +101,8 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     logs = _by_logs(evidence, ruleset)
     if stream is None:
         # A denominator that is printed says more than the table that it may come from.
-        table = _by_table(evidence.get(ByteTables))
+        tables = evidence.get(ByteTables)
+        table = _by_table(tables) or _by_constant(tables)
         return table if table and logs.strength is None else logs
     failures = [
         answer for answer in (stream, logs) if answer.findings and answer.outcome is Outcome.FAIL
@@ -133,6 +135,22 @@ def _by_table(found: ByteTables | None) -> Judgement | None:
             )
         )
     return failed(Strength.SOURCE, findings)
+
+
+def _by_constant(found: ByteTables | None) -> Judgement | None:
+    """What can be said of a script that divides by a constant."""
+    if found is None or not found.fixed:
+        return None
+    findings = [
+        Finding(
+            f"the score divides by {one.bytes_per_token:g} bytes for every token, whatever it is",
+            Location(file=one.file, line=one.line, text=one.text),
+            {"bytes_per_token": one.bytes_per_token},
+        )
+        for one in found.fixed
+    ]
+    why = "nothing counts bytes; the constant may be the mean of this tokenizer over the split"
+    return inconclusive(why, findings, Strength.SOURCE)
 
 
 def _by_stream(stream: StreamBytes | None) -> Judgement | None:

@@ -75,6 +75,24 @@ def test_a_claimed_line_that_states_its_bytes(said, outcome):
     assert judge(RULE, files).outcome is not Outcome.FAIL
 
 
+CONSTANT = "BYTES_PER_TOKEN = 2.7523\nbpb = loss / math.log(2) / BYTES_PER_TOKEN\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "findings"),
+    [
+        (CONSTANT, 1),
+        (CONSTANT.replace("/ BYTES", "* tokens / BYTES"), 0),  # a budget, not bits
+        (CONSTANT + "BYTES_PER_TOKEN = measure()\n", 0),
+        (CONSTANT + "val_byte_count += base_bytes_lut[y].sum()\n", 0),  # bytes are counted too
+    ],
+)
+def test_a_constant_number_of_bytes_is_shown_and_decides_nothing(script, findings):
+    answer = judge(RULE, with_log("no numbers") | {"train_gpt.py": script})
+    assert answer.outcome is Outcome.INCONCLUSIVE
+    assert len(answer.findings) == findings
+
+
 def test_without_logs_nobody_could_look():
     assert judge(RULE, with_log("no numbers")).outcome is Outcome.INCONCLUSIVE
 
