@@ -13,7 +13,8 @@ alone and with all code: over with both is a FAIL, over only with helpers is INC
 log counted a smaller script than the shipped one, or a packed copy of it is shipped, and that total
 fits, the author may mean the packed script; the shipped form is over the limit and the packed form
 is not, which is INCONCLUSIVE too, with both totals. A log over the limit that does not show the
-claimed score is of another run, and decides nothing about the claimed one.
+claimed score is of another run, and decides nothing about the claimed one. Where nothing can be
+weighed and submission.json itself states more than the limit, that is a FAIL (strength `claimed`).
 
 **Violates:** #1809, 16,024,793 bytes. **Innocent:** #1394, whose script is shipped compressed; a
 log that counts the unpacked one.
@@ -88,9 +89,7 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     totals = list(_totals(shipped, evidence, limit))
     claimed = [total for total in totals if total.claimed]
     if not claimed:
-        return inconclusive(
-            "no compressed model is shipped, and no log of a claimed run states the size of one"
-        )
+        return _by_claim(evidence.get(ClaimedNumbers), limit)
     over = [total for total in claimed if total.over(limit) and not total.fits_packed(limit)]
     strangers = [total for total in over if not total.certain]
     if strangers and len(strangers) == len(over):
@@ -118,6 +117,21 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
         max(total.strength for total in claimed),
         f"code and model within {limit:,} bytes: {sizes}{_others(totals, limit)}",
     )
+
+
+def _by_claim(claims: ClaimedNumbers | None, limit: int) -> Judgement:
+    """Where nothing can be weighed: what the author says counts, if it is against the record."""
+    nothing = "no compressed model is shipped, and no log of a claimed run states the size of one"
+    stated = claims.bytes_total if claims is not None else None
+    if claims is None or stated is None or stated <= limit:
+        return inconclusive(nothing)
+    said = (
+        f"{claims.file} states an artifact of {stated:,} bytes, {stated - limit:,} over the limit"
+    )
+    finding = Finding(
+        f"{said} of {limit:,}", Location(file=claims.file), {"stated_bytes": stated, "limit": limit}
+    )
+    return failed(Strength.CLAIMED, [finding], nothing)
 
 
 def _totals(shipped: ShippedBytes, evidence: Evidence, limit: int) -> Iterator[_Total]:
@@ -215,7 +229,7 @@ RULE = Rule(
     id="artifact-size",
     title="Code and compressed model fit in 16,000,000 bytes",
     authority="official",
-    needs=(ShippedBytes, LoggedNumbers),
+    needs=(ShippedBytes, LoggedNumbers, ClaimedNumbers),
     check=check,
     matters=(
         "The score of a larger artifact is not comparable: the challenge is to store a model in "

@@ -77,6 +77,22 @@ def test_without_a_blob_or_a_number_nobody_could_look():
     assert judge(RULE, files).outcome is Outcome.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(
+    ("stated", "outcome"), [(16_000_000, Outcome.INCONCLUSIVE), (16_000_001, Outcome.FAIL)]
+)
+def test_without_them_the_author_is_believed_against_himself(stated, outcome):
+    files = honest(**{f"train_seed{seed}_log": None for seed in (1337, 42, 2024)})
+    files["submission.json"] = claims({1337: 1.12}, bytes_total=stated)
+    answer = judge(RULE, files)
+    assert answer.outcome is outcome
+    if outcome is Outcome.FAIL:
+        assert answer.strength is Strength.CLAIMED
+        assert "16,000,001 bytes, 1 over the limit" in answer.findings[0].message
+    # What a log weighs is stronger than what is said of it.
+    files["train.log"] = log(1.12, model=15_000_000)
+    assert judge(RULE, files).outcome is Outcome.PASS
+
+
 def test_the_total_that_a_log_prints_is_not_used():
     small = log(1.12, seed=42, model=15_000_000).replace(
         "Total submission size int6", "Total submission size x"
