@@ -335,6 +335,15 @@ class ShiftGates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShardAliases:
+    """Commands of a README that put validation shards in the place of training shards."""
+
+    folder: str
+    """Name of the folder that the run lines train from; empty where they name none."""
+    lines: tuple[SourceLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationData:
     """Calls by which a script calibrates its quantisation on data."""
 

@@ -17,6 +17,7 @@ from auditor.inspect.dataflow import read_data_flow
 from auditor.inspect.logs import read_logs
 from auditor.inspect.order.learning import read_learning_order
 from auditor.inspect.program import read_program
+from auditor.inspect.shard_aliases import read_shard_aliases
 from auditor.inspect.shift_gates import read_shift_gates
 from auditor.inspect.shipped import read_package, recount
 from auditor.inspect.target_gates import read_target_gates
@@ -27,7 +28,7 @@ def inspect(submission: Submission) -> Evidence:
     """Everything that can be known by reading; what could not be read keeps its reason."""
     evidence = Evidence()
     evidence.add(read_package(submission), recount(submission), read_logs(submission))
-    evidence.add(read_target_gates(submission))
+    evidence.add(read_target_gates(submission), read_shard_aliases(submission))
     try:
         evidence.add(read_claims(submission))
     except CannotMeasure as reason:

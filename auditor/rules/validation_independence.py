@@ -16,7 +16,8 @@ what an optimiser, a table or a calibration took from validation tokens, and wha
 before the claimed score is printed, fails the rule, with both lines, when the score is that of a
 model or a table that had learnt the same. Otherwise it is INCONCLUSIVE: it may be a copy. A script
 that sets the loss to nothing where a file that it read holds the very token fails too: the file
-is the answers.
+is the answers. So does a README whose commands put validation shards in the place of training
+shards, in the folder that its run line trains from (strength `claimed`).
 
 **Violates:** #1487, which adapts to the split before quantisation; #168, which ships a fifth of the
 split and charges nothing for it. **Innocent:** #1019, which
@@ -32,6 +33,8 @@ from auditor.evidence import (
     LearningOrder,
     OnTheWay,
     SavedLearning,
+    ShardAliases,
+    SourceLine,
     ValidationSwap,
 )
 from auditor.rules.measured import ran_through
@@ -85,6 +88,9 @@ def _swapped(evidence: Evidence, seen: ValidationSwap) -> Judgement:
 
 def _read(evidence: Evidence) -> Judgement:
     """What the source shows."""
+    aliases = evidence.get(ShardAliases)
+    if aliases is not None and aliases.lines:
+        return failed(Strength.CLAIMED, [_alias(line, aliases.folder) for line in aliases.lines])
     order = evidence.get(LearningOrder)
     if order is None:
         return inconclusive(evidence.why_not(LearningOrder))
@@ -105,6 +111,14 @@ def _read(evidence: Evidence) -> Judgement:
     return passed(
         Strength.SOURCE,
         "nothing learnt from validation tokens is written before the score, as read",
+    )
+
+
+def _alias(line: SourceLine, folder: str) -> Finding:
+    return Finding(
+        f"line {line.line} puts a validation shard in the place of a training shard ({line.text}), "
+        f"in the folder {folder}, which the run line trains from",
+        Location(file=line.file, line=line.line, text=line.text),
     )
 
 
@@ -129,7 +143,7 @@ RULE = Rule(
     id="validation-independence",
     title="The artifact does not depend on validation data",
     authority="official",
-    needs=(ValidationSwap, LearningOrder),
+    needs=(ValidationSwap, LearningOrder, ShardAliases),
     check=check,
     matters=(
         "Weights that depend on the validation text hold some of it, and the score measures memory."

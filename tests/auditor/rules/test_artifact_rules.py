@@ -8,6 +8,7 @@ from auditor.evidence import ArtifactTransplant, Evidence, LearningOrder, OnTheW
 from auditor.rules import artifact_only, validation_independence
 from auditor.rulesets import DEFAULT
 from auditor.verdict import Judgement, Outcome, Rule, Strength
+from tests.auditor.inspect.records import honest, judge
 
 SAME = ArtifactTransplant(
     files=("model.ptz",),
@@ -96,3 +97,30 @@ def test_what_is_read_and_what_ran_must_agree_for_a_pass():
 def test_without_evidence_nothing_is_decided(rule):
     assert judged(rule).outcome is Outcome.INCONCLUSIVE
     assert judged(rule, READ).outcome is Outcome.PASS
+
+
+README = """# A record
+```bash
+mkdir -p data/only
+{command}
+DATA_PATH=data/only torchrun --nproc_per_node=8 train_gpt.py
+```
+"""
+LINK = "ln -s data/all/fineweb_{}_000000.bin data/{}/fineweb_{}_000000.bin"
+
+
+@pytest.mark.parametrize(
+    ("command", "outcome"),
+    [
+        (LINK.format("val", "only", "train"), Outcome.FAIL),
+        (LINK.format("val", "only", "val"), Outcome.PASS),
+        (LINK.format("train", "only", "train"), Outcome.PASS),
+        (LINK.format("val", "other", "train"), Outcome.PASS),  # nothing is trained from there
+    ],
+)
+def test_commands_that_put_validation_shards_in_the_place_of_training_shards(command, outcome):
+    answer = judge(validation_independence.RULE, honest(README_md=README.format(command=command)))
+    assert answer.outcome is outcome
+    if outcome is Outcome.FAIL:
+        assert answer.strength is Strength.CLAIMED
+        assert answer.findings[0].location.line == 4
