@@ -259,6 +259,9 @@ class Config:
         name = getattr(function, "id", "")
         if name == "getenv":
             return self._environment(node.args, local)
+        if name == "getattr" and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
+            # What stands in the place of a missing attribute is not known to be used.
+            return self.value(ast.Attribute(node.args[0], str(node.args[1].value)), local)
         arguments = [self.value(argument, local) for argument in node.args]
         if name in _CALLS and UNKNOWN not in arguments and not node.keywords:
             return _CALLS[name](*arguments)

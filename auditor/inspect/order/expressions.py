@@ -8,9 +8,10 @@ from auditor.inspect.config import UNKNOWN, Config
 from auditor.inspect.mixtures import WEIGHED, Mixtures
 from auditor.inspect.order.library import Library, in_order
 from auditor.inspect.order.memory import Env, Locals
-from auditor.inspect.order.values import NOTHING, VALIDATION, Value, cut, join
+from auditor.inspect.order.values import NOTHING, SETTING, VALIDATION, Value, cut, join
 from auditor.inspect.order.vocabulary import (
     BYTES,
+    CONFIGURATIONS,
     LOSSES,
     MANY,
     PRINTERS,
@@ -181,6 +182,8 @@ class Expressions(Library):
             value = named(node.attr)
             if value is NOTHING:
                 value = base.but(functions=frozenset(), classes=frozenset())
+            if value == NOTHING and (root(node) == "args" or node.attr in self.config.names):
+                value = Value(notes=frozenset({SETTING}))
         if node.attr in self.moving:
             value = value.but(turns=cut(value.turns | self.now()))
         return value
@@ -249,6 +252,9 @@ class Expressions(Library):
         entered = self._entered(node, name, on, args, keywords, env)
         if entered is not None:
             return entered
+        if name == "getattr" and self._looks_up(node):
+            constant = self.config.value(node, Locals(env))
+            return Value(constant=constant, notes=frozenset({SETTING}))
         everything = [on, *given]
         special = self.library(node, name, on.whole(), args, keywords, env)
         if special is not None:
@@ -268,6 +274,13 @@ class Expressions(Library):
             result = result.but(loss=True)
         constant = UNKNOWN if tokens else self.config.value(node, Locals(env))
         return result.but(constant=constant)
+
+    def _looks_up(self, node: ast.Call) -> bool:
+        """Whether a call of `getattr` asks for a setting."""
+        attribute = node.args[1] if len(node.args) > 1 else None
+        if not isinstance(attribute, ast.Constant):
+            return False
+        return root(node.args[0]) in CONFIGURATIONS or attribute.value in self.config.names
 
     def covered(self, value: Value, line: int) -> Value:
         """Mark what was set to nothing where a file agrees with the tokens."""

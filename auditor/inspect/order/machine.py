@@ -13,7 +13,7 @@ from auditor.inspect.config import UNKNOWN, Config
 from auditor.inspect.mixtures import find_mixtures
 from auditor.inspect.order.expressions import Expressions
 from auditor.inspect.order.memory import Env, Locals
-from auditor.inspect.order.values import NOTHING, Object, Value, advanced, cut, join
+from auditor.inspect.order.values import NOTHING, SETTING, Object, Value, advanced, cut, join
 from auditor.inspect.order.vocabulary import tokens_named
 from auditor.inspect.source import Module, functions
 from auditor.inspect.taint import TooLong
@@ -127,7 +127,10 @@ class Machine(Expressions):
         if value.constant is not UNKNOWN or value.regions or value.through or value.refs:
             return value
         constant = self.config.value(node, Locals(env))
-        return value if constant is UNKNOWN else value.but(constant=constant)
+        if constant is not UNKNOWN:
+            return value.but(constant=constant, notes=value.notes - {SETTING})
+        looks_up = node is not None and value == NOTHING and self._setting(node, env)
+        return Value(notes=frozenset({SETTING})) if looks_up else value
 
     def _class(self, node: ast.ClassDef, env: Env) -> None:
         for statement in node.body:
@@ -258,6 +261,8 @@ class Machine(Expressions):
         for node in ast.walk(test):
             name = getattr(node, "attr", getattr(node, "id", None))
             if name in ("environ", "getenv", "args") and not isinstance(node, ast.Attribute):
+                return True
+            if isinstance(node, ast.Name) and name in env and env[name].is_setting:
                 return True
             known = name in self.config.names and name not in env
             if known and self.config.value(node, {}) is UNKNOWN:  # type: ignore[arg-type]  # a name

@@ -115,8 +115,13 @@ class Note(NamedTuple):
     """`chosen`, the smaller of two losses; `spread`, the log of a token's probability divided by
     its bytes; `rooted`, that taken for the probability of a byte; `own-loss`, what a weight was
     made from, and what may be wrong with a mixture; `stored`, read from a file; `agreed`, where
-    that is equal to validation tokens; `covered`, a loss that was set to nothing there."""
+    that is equal to validation tokens; `covered`, a loss that was set to nothing there; `setting`,
+    what follows from the configuration, and is not known."""
     place: Place
+
+
+SETTING = Note("setting", ("", 0))
+"""One for all of them, or they would fill a value's notes."""
 
 
 @dataclass(slots=True)
@@ -223,6 +228,12 @@ class Value:
         if self.constant is UNKNOWN:
             return self
         return NOTHING if NOTHING._has_all_of(self) else self.but(constant=UNKNOWN)
+
+    @property
+    def is_setting(self) -> bool:
+        """Whether it follows from the configuration alone, and nobody knows how."""
+        data = self.regions or self.through or self.refs or self.deps or self.marks or self.loss
+        return not data and self.constant is UNKNOWN and SETTING in self.notes
 
     def number(self) -> "Value":
         """What a size or a count keeps."""

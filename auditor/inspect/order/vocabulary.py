@@ -17,6 +17,8 @@ LOSSES = frozenset(
 COPIES = frozenset({"clone", "cpu", "copy", "tolist", "numpy", "state_dict", "named_buffers"})
 SERIALISERS = frozenset({"save", "dump", "dumps", "savez", "savez_compressed", "compress"})
 READERS = frozenset({"load", "loads", "decompress"})
+CONFIGURATIONS = frozenset({"args", "h", "hp", "hparams", "cfg", "config"})
+"""Names that scripts give to their settings."""
 STORED = frozenset({"read_bytes", "fromfile", "frombuffer", "memmap", "read"})
 ZEROES = frozenset({"where", "masked_fill", "masked_fill_"})
 RESETS = frozenset({"zero_", "fill_", "normal_", "uniform_", "init_", "clear", "zeros_"})

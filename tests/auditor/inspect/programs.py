@@ -348,6 +348,32 @@ INNOCENT = {
         ),
         at("BEFORE SCORING", "if args.first:", "    adapt(scored, val_tokens, 1, 1e-3)"),
     ],
+    "looks a switch up that is off": [
+        (
+            '    epochs = int(os.environ.get("EPOCHS", "3"))\n',
+            '    epochs = int(os.environ.get("EPOCHS", "3"))\n'
+            '    first = bool(int(os.environ.get("ADAPT_FIRST", "0")))\n',
+        ),
+        at(
+            "BEFORE SCORING",
+            "adapts_first = getattr(args, 'first', False)",
+            "if adapts_first:",
+            "    adapt(scored, val_tokens, 1, 1e-3)",
+        ),
+    ],
+    "hands a switch over that is off": [
+        (
+            '    epochs = int(os.environ.get("EPOCHS", "3"))\n',
+            '    epochs = int(os.environ.get("EPOCHS", "3"))\n'
+            '    first = bool(int(os.environ.get("ADAPT_FIRST", "0")))\n',
+        ),
+        at("BEFORE SCORING", "perhaps(args.first, scored, val_tokens)"),
+        (
+            "def main():",
+            "def perhaps(first, model, tokens):\n"
+            "    if first:\n        adapt(model, tokens, 1, 1e-3)\n\ndef main():",
+        ),
+    ],
     "counts epochs, and scores the first": [
         (
             SCORED_FIRST + CHARGE,
@@ -469,6 +495,27 @@ def changed(changes: list[tuple[str, str]]) -> str:
         text = text.replace(old, new)
     return text
 
+
+OPEN = {
+    "a local name": [
+        at(
+            "BEFORE SCORING",
+            "adapts_first = getattr(args, 'first', False)",
+            "if adapts_first:",
+            "    adapt(scored, val_tokens, 1, 1e-3)",
+        )
+    ],
+    "an argument": [
+        ("    args = Settings()\n", "    args = parser.parse_args()\n"),
+        at("BEFORE SCORING", "perhaps(args.first, scored, val_tokens)"),
+        (
+            "def main():",
+            "def perhaps(first, model, tokens):\n"
+            "    if first:\n        adapt(model, tokens, 1, 1e-3)\n\ndef main():",
+        ),
+    ],
+}
+"""Switches that nobody knows."""
 
 ENDLESS = {
     "calls itself": "def f(n):\n    return f(n - 1) + g(n)\ndef g(n):\n    return f(n)\nf(3)\n",

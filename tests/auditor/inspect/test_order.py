@@ -28,7 +28,7 @@ from auditor.rules import (
 )
 from auditor.rulesets import DEFAULT
 from auditor.verdict import Outcome, Strength
-from tests.auditor.inspect.programs import ENDLESS, INNOCENT, VIOLATIONS, at, changed
+from tests.auditor.inspect.programs import ENDLESS, INNOCENT, OPEN, VIOLATIONS, at, changed
 from tests.auditor.inspect.records import README, claims, log, submission
 
 RULES = (
@@ -111,6 +111,14 @@ def test_an_open_setting_decides_nothing_and_is_named():
     )
     text = "adapting first of all\n" + text.replace(header, "")
     assert failed_rules(changed([switch, said]), **{"train.log": text}) == {"score-before-update"}
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_a_switch_that_is_kept_under_a_name_is_open_too(name):
+    evidence = evidence_of(changed(OPEN[name]))
+    judged = score_before_update.RULE.check(evidence, DEFAULT)
+    assert judged.outcome is Outcome.INCONCLUSIVE
+    assert "holds (train_gpt.py:" in (judged.reason or "")
 
 
 def test_without_a_log_the_last_print_counts_and_with_another_nothing_is_sure():

@@ -51,6 +51,11 @@ def test_an_unknown_split_is_undecided():
     assert judge(RULE, with_log(log(1.12, tokens=9_000_000))).outcome is Outcome.INCONCLUSIVE
 
 
+def test_the_first_export_of_the_split_had_more_text():
+    files = with_log(log(1.22, tokens=63_779_840, size=155_769_746))
+    assert judge(RULE, files).outcome is Outcome.PASS
+
+
 def test_the_tokens_of_an_unknown_tokenizer_spell_no_more_than_the_split():
     files = with_log(log(0.95, tokens=62_363_648, size=182_800_000))
     answer = judge(RULE, files)
