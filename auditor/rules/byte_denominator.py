@@ -21,7 +21,7 @@ score over a part of the split looks like that; on an earlier line than the fina
 matter.
 
 The tokens of an unknown tokenizer spell the same documents. Their bytes are not known exactly, but
-a record whose every line divides by more bytes than the whole split has, by more than 2%, fails.
+a record whose every line divides by more bytes than the whole split has in any known export, fails.
 
 Where no log gives a denominator away, the table of bytes a token is followed for three sample
 tokens (strength `source`). When every table that could be followed counts more bytes for one of
@@ -66,6 +66,8 @@ from auditor.verdict import (
 
 PART_OF_SPLIT = 0.02
 """Mean bytes per token of a part of the documents stay this close to those of the whole."""
+MORE_THAN_ALL = 0.005
+"""Over the largest known text of the split, which needs no more than rounding."""
 DIFFERENT_BPB = 1e-3
 """Stages that differ by more are not one result printed twice."""
 STREAM_TOLERANCE = 1e-6
@@ -230,7 +232,7 @@ def _more_than_all(lines: list[_Implied], evidence: Evidence, ruleset: Ruleset) 
     package = evidence.get(PackageFiles)
     if not lines or (package is not None and package.track != "record"):
         return None
-    if any(line.least <= most * (1 + PART_OF_SPLIT) for line in lines) or not _constant(lines):
+    if any(line.least <= most * (1 + MORE_THAN_ALL) for line in lines) or not _constant(lines):
         return None
     last = lines[-1]
     return Finding(

@@ -14,7 +14,7 @@ from auditor.inspect.mixtures import find_mixtures
 from auditor.inspect.order.expressions import Expressions
 from auditor.inspect.order.memory import Env, Locals
 from auditor.inspect.order.values import NOTHING, SETTING, Object, Value, advanced, cut, join
-from auditor.inspect.order.vocabulary import tokens_named
+from auditor.inspect.order.vocabulary import SIZES, tokens_named
 from auditor.inspect.source import Module, functions
 from auditor.inspect.taint import TooLong
 from auditor.inspect.units import Guard
@@ -129,8 +129,10 @@ class Machine(Expressions):
         constant = self.config.value(node, Locals(env))
         if constant is not UNKNOWN:
             return value.but(constant=constant, notes=value.notes - {SETTING})
-        looks_up = node is not None and value == NOTHING and self._setting(node, env)
-        return Value(notes=frozenset({SETTING})) if looks_up else value
+        looks_up = node is not None and value == NOTHING and not _measures(node)
+        if looks_up and self._setting(node, env):  # type: ignore[arg-type]  # it is not None
+            return Value(notes=frozenset({SETTING}))
+        return value
 
     def _class(self, node: ast.ClassDef, env: Env) -> None:
         for statement in node.body:
@@ -148,7 +150,7 @@ class Machine(Expressions):
         match target:
             case ast.Name():
                 # What a loader returns may have lost where it came from; its name has not.
-                plain = value.whole()
+                plain = value.whole().but(notes=frozenset())
                 known = plain.number() != plain or value.constant is not UNKNOWN
                 self.set(env, target.id, value if known else value | tokens_named(target.id))
             case ast.Starred():
@@ -166,8 +168,8 @@ class Machine(Expressions):
                     attributes[target.attr] = value if old is NOTHING else old | value
             case ast.Subscript():
                 index = self.value(target.slice, env).whole()
-                if value.constant == 0:
-                    value = self.covered(value | index, target.lineno)
+                if value.constant == 0 and index.places("agreed"):
+                    value = self.covered(value.but(notes=index.notes), target.lineno)
                 if not counts:  # a buffer, whatever its index is made of
                     index = index.number()
                 self.write(target.value, index, value.whole(), target, env)
@@ -262,7 +264,7 @@ class Machine(Expressions):
             name = getattr(node, "attr", getattr(node, "id", None))
             if name in ("environ", "getenv", "args") and not isinstance(node, ast.Attribute):
                 return True
-            if isinstance(node, ast.Name) and name in env and env[name].is_setting:
+            if isinstance(node, ast.Name) and node.id in env and env[node.id].is_setting:
                 return True
             known = name in self.config.names and name not in env
             if known and self.config.value(node, {}) is UNKNOWN:  # type: ignore[arg-type]  # a name
@@ -454,6 +456,12 @@ def _imported(modules: tuple[Module, ...]) -> tuple[set[str], set[str]]:
                     others = alias.name.rsplit(".", 1)[-1] not in stems
                     names[others].add(alias.asname or alias.name.split(".", 1)[0])
     return names
+
+
+def _measures(node: ast.expr) -> bool:
+    """Whether an expression asks how much there is of something, or whether a file is there."""
+    calls = (part.func for part in ast.walk(node) if isinstance(part, ast.Call))
+    return any(getattr(call, "attr", getattr(call, "id", "")) in SIZES for call in calls)
 
 
 def _targets(node: ast.AST) -> list[ast.expr]:

@@ -151,6 +151,29 @@ VIOLATIONS = {
             )
         ],
     ),
+    "adapts to tokens that only their name tells": (
+        "score-before-update",
+        [
+            ("    val_tokens = load(args.val_files)\n", "    val_tokens = read_shards(args)\n"),
+            (
+                "def main():",
+                "def read_shards(args):\n"
+                "    return np.frombuffer(open('tokens.bin', 'rb').read(), '<u2')\n\ndef main():",
+            ),
+            at("BEFORE SCORING", "adapt(scored, val_tokens, args.epochs, 1e-3)"),
+        ],
+    ),
+    "adapts, unless a file is there that nobody speaks of": (
+        "score-before-update",
+        [
+            at(
+                "BEFORE SCORING",
+                "paused = os.path.exists(args.val_files)",
+                "if not paused:",
+                "    adapt(scored, val_tokens, args.epochs, 1e-3)",
+            )
+        ],
+    ),
     "steps by hand": (
         "score-before-update",
         [
