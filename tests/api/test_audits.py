@@ -266,8 +266,8 @@ def test_a_browser_is_led_from_the_form_to_the_verdict(service: Service) -> None
     status = ended(client, where)
     done = client.get(where, headers=BROWSER).text
     assert 'http-equiv="refresh"' not in done
-    assert status["links"]["verdict"] in done
-    assert status["links"]["verdict"] in client.get("/").text
+    assert status["links"]["page"] in done
+    assert status["links"]["page"] in client.get("/").text
 
 
 def test_an_unfinished_audit_renews_its_page(service: Service, client: TestClient) -> None:
