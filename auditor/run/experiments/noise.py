@@ -28,12 +28,17 @@ Bar = Callable[[float], None]
 """Called with the fraction of one execution that is done."""
 
 
-def noise_inputs(validation: Stream | None = None, train: Stream | None = None) -> Inputs:
+def noise_inputs(
+    validation: Stream | None = None,
+    train: Stream | None = None,
+    ask: Mapping[str, object] | None = None,
+) -> Inputs:
     """Streams, uniform noise unless given, and training so gentle that nothing is learnt."""
     return Inputs(
         validation=validation or uniform(VOCAB_SIZE, STREAM_TOKENS, "validation"),
         train=train or uniform(VOCAB_SIZE, TRAIN_TOKENS, "training"),
         settings=UNTRAINED,
+        ask=ask or {},
     )
 
 

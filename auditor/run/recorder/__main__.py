@@ -3,8 +3,8 @@
 Reads STRICT_PREFIX_EVENTS_FD, STRICT_PREFIX_VOCAB_SIZE, STRICT_PREFIX_SCALE and STRICT_PREFIX_ASK,
 and removes them from the environment before the script starts. What may be asked for: another
 run's artifact in the place of this one's (`transplant`, names of the files in ../given), an end
-after so many artifacts (`stop_after_artifacts`), and the charges of all tokens at some positions
-(`fork`, see there).
+after so many artifacts (`stop_after_artifacts`), the charges of all tokens at some positions
+(`fork`, see there), and to see nothing but what is printed (`watch`: false).
 """
 
 import json
@@ -58,14 +58,16 @@ def main() -> None:
         shard = os.path.join(os.path.dirname(folder), "data", "fineweb_val_000000.bin")
         stream = np.fromfile(shard, dtype="<u2", offset=1024)
         channel.before = fork.Forks(channel, stream, ask["fork"]).before
-    mode = watch.install(channel, vocab_size)
+    watch.listen(channel)
+    mode = watch.install(channel, vocab_size) if ask.get("watch", True) else None
     try:
         exec(code, module.__dict__)
     finally:
         if device is not None:
             device.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # as above
         channel.send("environment", names=sorted(asked), stand_ins=sorted(used))
-        mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if mode is not None:
+            mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch's, untyped
         channel.close()
 
 

@@ -215,11 +215,15 @@ class Echo:
         return getattr(self._stream, name)
 
 
+def listen(channel: Channel) -> None:
+    """Report what the script prints."""
+    sys.stdout = Echo(sys.stdout, channel)
+
+
 def install(channel: Channel, vocab_size: int) -> Watch:
     """Start watching; returns the torch mode, which must stay entered."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    sys.stdout = Echo(sys.stdout, channel)
     watch_numpy(channel, vocab_size)
     register_optimizer_step_post_hook(
         lambda optimizer, args, kwargs: channel.send("step", site=channel.site())

@@ -5,6 +5,8 @@ import pytest
 from auditor.audit import Plan, audit
 from auditor.errors import ToolError
 from auditor.report.json_v1 import digest_of, verdict_to_json
+from auditor.run.execution import Bench
+from auditor.run.experiments.noise import noise_inputs
 from auditor.run.sandbox import missing
 from auditor.verdict import Outcome, Verdict
 from tests.systems import record
@@ -170,3 +172,16 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     run("dies")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("twin", [None, "unnormalised"])
+def test_watching_changes_nothing(twin):
+    """With a recorder that only listens the script prints the same scores, to the last digit."""
+    bench = Bench(record(twin), Plan(run=True), {}, frozenset())
+    outputs = [
+        bench.execute(noise_inputs(ask={"watch": watched}), lambda done: None).output
+        for watched in (False, True)
+    ]
+    assert outputs[0] == outputs[1]
+    assert "final_ttt_exact val_loss:" in outputs[0]
