@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := demo
 
-.PHONY: help demo serve test test-slow kills fuzz lint clean
+.PHONY: help demo serve test test-slow kills fuzz lint bench clean
 
 help:
 	@echo "make demo        train a small record, export it as published and compliant, audit both"
@@ -17,6 +17,7 @@ help:
 	@echo "make kills       200 times kill -9 of service, worker or database under load (an hour)"
 	@echo "make fuzz        10,000 archives with random faults"
 	@echo "make lint        ruff and mypy"
+	@echo "make bench       measure again what docs/benchmarks.md says"
 
 demo: $(READY)
 	@$(BIN)/python -m reference_impl export --preset tiny --variant both --force --output $(DEMO) \
@@ -44,6 +45,9 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks $(if $(REPO),--repository $(REPO) --labels $(LABELS))
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info

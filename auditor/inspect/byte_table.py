@@ -18,6 +18,7 @@ from typing import Any
 from auditor.evidence import ByteTable, ByteTables, FixedBytes
 from auditor.inspect.program import Program
 from auditor.inspect.source import Module
+from auditor.inspect.tree import walk
 
 SAMPLES: Mapping[str, tuple[str, int]] = {
     "▁the": ("a word with a leading space", 4),
@@ -195,7 +196,7 @@ def _loops(module: Module) -> Iterator[ast.For]:
     for node in module.nodes:
         if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
             called = {
-                getattr(one.func, "attr", "") for one in ast.walk(node) if isinstance(one, ast.Call)
+                getattr(one.func, "attr", "") for one in walk(node) if isinstance(one, ast.Call)
             }
             if called & {"id_to_piece", "IdToPiece"} and "encode" in called:
                 yield node
@@ -223,7 +224,7 @@ def _adds_space(module: Module) -> bool:
     """Whether scoring adds a byte for a leading space that follows no boundary."""
     for node in module.nodes:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd):
-            words = {getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(node)}
+            words = {getattr(part, "id", getattr(part, "attr", "")) for part in walk(node)}
             text = " ".join(words)
             if "space" in text and "boundary" in text:
                 return True

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from auditor.evidence import CalibrationData, SourceLine
 from auditor.inspect.program import Program
 from auditor.inspect.source import functions
+from auditor.inspect.tree import walk
 
 _CALIBRATES = re.compile(r"[a-z_]{0,30}(?:calibrat|hessian)[a-z_]{0,30}")
 """A function's name; one with capitals is a class."""
@@ -35,7 +36,7 @@ def _calls(function: ast.AST) -> Iterator[ast.Call]:
     """Calls of calibrations, but not those that one makes of another, with what it was given."""
     if _CALIBRATES.fullmatch(getattr(function, "name", "")):
         return
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.Call) and len(node.args) > 1:
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             if _CALIBRATES.fullmatch(name):
@@ -49,7 +50,7 @@ def _is_given_training(call: ast.Call, function: ast.AST) -> bool:
         return True
     names = {node.id for node in given if isinstance(node, ast.Name)}
     last: dict[str, ast.Assign] = {}
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
             before = name in names and node.lineno <= call.lineno
@@ -61,5 +62,5 @@ def _is_given_training(call: ast.Call, function: ast.AST) -> bool:
 def _speaks_of_training(node: ast.expr) -> bool:
     return any(
         _TRAINING.fullmatch(getattr(part, "attr", getattr(part, "id", ""))) is not None
-        for part in ast.walk(node)
+        for part in walk(node)
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from auditor.inspect.config import UNKNOWN, Config
 from auditor.inspect.source import Module
+from auditor.inspect.tree import children
 from auditor.inspect.units import (
     FunctionNode,
     Guard,
@@ -205,7 +206,7 @@ class CallGraph:
         elif isinstance(node, ast.Call):
             # Kept for the values of parameters; names are met below.
             unit.mentions.append(("", guards, node))
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             self._mention(unit, child, guards)
 
     def _parameters(self) -> None:

@@ -30,6 +30,7 @@ from auditor.inspect.config import UNKNOWN
 from auditor.inspect.program import Program
 from auditor.inspect.source import Module
 from auditor.inspect.taint import Taint, TooLong
+from auditor.inspect.tree import walk
 from auditor.inspect.units import Guard, Reach, Unit
 from auditor.inspect.values import Function, Place, Seen
 
@@ -177,7 +178,7 @@ class _Reachability:
     def _configured(self, guard: Guard) -> bool:
         """Whether a test is open because of the configuration, and not of the data alone."""
         config = self._graph.config
-        for node in ast.walk(guard.test):
+        for node in walk(guard.test):
             name = getattr(node, "attr", getattr(node, "id", None))
             if name in ("environ", "getenv", "args"):
                 return True

@@ -22,6 +22,7 @@ from auditor.inspect.claims import read_claims
 from auditor.inspect.config import Launch, configuration, read_launch
 from auditor.inspect.logs import read_logs
 from auditor.inspect.source import Module, read_sources
+from auditor.inspect.tree import children, walk
 from auditor.submission import Submission
 
 OF_THE_MACHINE = re.compile(r"(?:LOCAL_)?RANK|WORLD_SIZE|.*_PATH|.*_DIR|RUN_ID")
@@ -110,7 +111,7 @@ def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
 
 def _look_ups(value: ast.expr) -> Iterator[Variable]:
     """Calls such as `os.environ.get("NAME", "1")`, whatever the function that makes them."""
-    for node in ast.walk(value):
+    for node in walk(value):
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             name = node.args[0].value
             if not isinstance(name, str) or OF_THE_MACHINE.fullmatch(name):
@@ -185,7 +186,7 @@ def _turned_on(
 ) -> Iterator[tuple[str, str]]:
     """Variables with the value that makes a test hold: `args.x`, or `args.x == "this"`."""
     switches = list(_look_ups(test))
-    for node in ast.walk(test):
+    for node in walk(test):
         if (variable := variables.get(_name(node))) is not None:
             switches.append(variable)
         elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq):
@@ -217,7 +218,7 @@ def _prints(
                 text = _beginning(argument).strip()
                 if len(text) >= MIN_PRINTED:
                     yield text[:100], tests
-        waiting += [(child, tests) for child in ast.iter_child_nodes(node)]
+        waiting += [(child, tests) for child in children(node)]
 
 
 def _beginning(node: ast.expr) -> str:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 
 from auditor.inspect.source import Module
+from auditor.inspect.tree import children, walk
 from auditor.inspect.values import NOTHING, PLACED, Env, Function, Place, Seen, Value, join, named
 
 LOSSES = frozenset(
@@ -42,7 +43,7 @@ def is_range(node: ast.expr) -> bool:
     """Whether a loop runs over the numbers of a vocabulary."""
     if not (isinstance(node, ast.Call) and callee(node) in ("range", "arange")):
         return False
-    names = {getattr(n, "attr", getattr(n, "id", "")).lower() for n in ast.walk(node)}
+    names = {getattr(n, "attr", getattr(n, "id", "")).lower() for n in walk(node)}
     return bool(names & {"v", "vocab", "vocab_size", "n_vocab", "num_classes"})
 
 
@@ -115,8 +116,8 @@ class Expressions(ABC):
             return value
         if isinstance(node, ast.Lambda | ast.JoinedStr):
             return NOTHING
-        children = [c for c in ast.iter_child_nodes(node) if isinstance(c, ast.expr)]
-        return join([self.value(child, env) for child in children])
+        inner = [c for c in children(node) if isinstance(c, ast.expr)]
+        return join([self.value(child, env) for child in inner])
 
     def _attribute(self, node: ast.Attribute, env: Env) -> Value:
         if node.attr in ARRAY_SHAPE:

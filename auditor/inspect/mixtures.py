@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from auditor.inspect.source import Module, functions
+from auditor.inspect.tree import children, walk
 
 WEIGHED, KNOWN, SPELLED = "weighed", "known", "spelled"
 MAX_MIXTURES = 200
@@ -76,7 +77,7 @@ class _Sum:
 
 def _sums(function: ast.AST) -> Iterator[_Sum]:
     waiting: list[tuple[ast.AST, tuple[ast.expr, ...]]] = [
-        (child, ()) for child in ast.iter_child_nodes(function)
+        (child, ()) for child in children(function)
     ]
     while waiting:
         node, guards = waiting.pop()
@@ -93,7 +94,7 @@ def _sums(function: ast.AST) -> Iterator[_Sum]:
                 if whole and other is not None:
                     yield _Sum(node, whole[0], (whole[1], other), guards)
                     break
-        waiting += [(child, guards) for child in ast.iter_child_nodes(node)]
+        waiting += [(child, guards) for child in children(node)]
 
 
 def _complement(node: ast.expr) -> tuple[ast.expr, ast.expr] | None:
@@ -140,7 +141,7 @@ class _Names:
                 case ast.AugAssign(target=ast.Name(id=name), op=ast.Add()):
                     self.added.setdefault(name, []).append(loop)
             inner = node.iter if isinstance(node, ast.For) else loop
-            waiting += [(child, inner) for child in ast.iter_child_nodes(node)]
+            waiting += [(child, inner) for child in children(node)]
 
     def before(self, name: str, line: int) -> list[tuple[int, ast.expr]]:
         """What a name was set to on earlier lines."""
@@ -261,7 +262,7 @@ def _parts(node: ast.expr) -> Iterator[ast.expr]:
         called = here.func if isinstance(here, ast.Call) else here
         if getattr(called, "attr", getattr(called, "id", "")) in _SHAPE:
             continue
-        waiting += list(ast.iter_child_nodes(here))
+        waiting += list(children(here))
 
 
 def _asks_whether_known(
@@ -314,7 +315,7 @@ def _is_bytes(node: ast.expr, names: _Names) -> bool:
     waiting = [node]
     seen: set[str] = set()
     while waiting and len(seen) < MAX_STEPS:
-        for part in ast.walk(waiting.pop()):
+        for part in walk(waiting.pop()):
             if isinstance(part, ast.Call):
                 if getattr(part.func, "attr", getattr(part.func, "id", "")) in _PIECES:
                     return True

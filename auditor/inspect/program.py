@@ -11,6 +11,7 @@ from auditor.inspect.claims import read_claims
 from auditor.inspect.config import Config, Launch, configuration, read_launch
 from auditor.inspect.logs import read_logs
 from auditor.inspect.source import Module, read_sources
+from auditor.inspect.tree import walk
 from auditor.inspect.units import FunctionNode, Guard
 from auditor.submission import Submission
 
@@ -99,7 +100,7 @@ class LogLines:
 
     def _prints(self, branch: tuple[ast.stmt, ...], depth: int = 0) -> Iterator[str]:
         """Beginnings of what a block prints, and a function that is called nowhere else."""
-        nodes = [node for statement in branch for node in ast.walk(statement)]
+        nodes = [node for statement in branch for node in walk(statement)]
         yield from _prints(nodes)
         if depth < MAX_CALLS:
             for name, times in Counter(_mentioned(nodes)).items():

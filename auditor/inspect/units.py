@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from auditor.inspect.config import UNKNOWN
 from auditor.inspect.source import Module
+from auditor.inspect.tree import walk
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 Locals = dict[str, list[ast.expr]]
@@ -88,21 +89,21 @@ def local_names(unit: Unit) -> Iterator[tuple[str, list[ast.expr]]]:
     found: Locals = {}
     if unit.parent is not None and unit.parent.node is not None:
         found.update({name: list(values) for name, values in local_names(unit.parent)})
-    for argument in ast.walk(unit.node.args):
+    for argument in walk(unit.node.args):
         if isinstance(argument, ast.arg):
             found[argument.arg] = []
     own: Locals = {}
-    for node in ast.walk(unit.node):
+    for node in walk(unit.node):
         if isinstance(node, ast.Assign):
             for target in node.targets:
-                for name in ast.walk(target):
+                for name in walk(target):
                     if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store):
                         simple = isinstance(target, ast.Name)
                         own.setdefault(name.id, []).append(
                             node.value if simple else ast.Constant(UNKNOWN)  # type: ignore[arg-type]  # our own mark
                         )
         elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.NamedExpr | ast.For):
-            for bound in ast.walk(node.target):
+            for bound in walk(node.target):
                 if isinstance(bound, ast.Name) and isinstance(bound.ctx, ast.Store):
                     own.setdefault(bound.id, []).append(ast.Constant(UNKNOWN))  # type: ignore[arg-type]  # our own mark
     for key, values in own.items():

@@ -18,6 +18,8 @@ from typing import Any
 
 import zstandard
 
+from auditor.inspect.tree import children, walk
+
 MAX_LAYER_BYTES = 4_000_000
 """Of one decoded string; the largest honest script has some 250,000."""
 MIN_LAYER_BYTES = 40
@@ -56,7 +58,7 @@ def _outermost(tree: ast.Module, constants: "_Constants") -> Iterator[ast.expr]:
             yield node
         elif not (isinstance(node, ast.Call) and constants.decoder(node.func)):
             # What an unknown decoder would be given is not what is executed.
-            waiting = [*ast.iter_child_nodes(node), *waiting]
+            waiting = [*children(node), *waiting]
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -80,7 +82,7 @@ class _Constants:
         """Note names that are imported, and those that are assigned once."""
         self._imported: dict[str, str] = {}
         assigned: dict[str, list[ast.expr]] = {}
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     self._imported[alias.asname or alias.name] = alias.name
@@ -94,7 +96,7 @@ class _Constants:
 
     def decodes(self, node: ast.expr, depth: int = 0) -> bool:
         """Whether an expression, or what its names stand for, has a decoder in it."""
-        for part in ast.walk(node):
+        for part in walk(node):
             if isinstance(part, ast.Call) and self.decoder(part.func) is not None:
                 return True
             named = self._assigned.get(part.id) if isinstance(part, ast.Name) else None

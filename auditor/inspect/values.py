@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from auditor.inspect.source import Module
+from auditor.inspect.tree import walk
 
 Place = tuple[str, int]
 """File and line."""
@@ -130,13 +131,13 @@ def scored_elements(function: ast.AST) -> set[str]:
     """
     assigned = {
         node.targets[0].id: node.value
-        for node in ast.walk(function)
+        for node in walk(function)
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
     starts: dict[str, tuple[str, str]] = {}
     behind: set[tuple[str, str]] = set()
     ahead: set[tuple[str, str]] = set()
-    for node in ast.walk(function):
+    for node in walk(function):
         if not isinstance(node, ast.Subscript) or not isinstance(node.value, ast.Name):
             continue
         base, index = node.value.id, node.slice

@@ -17,6 +17,7 @@ from reference_impl.engine import exact as quick_exact
 from reference_impl.engine.exact import QuickExactCache
 from reference_impl.engine.hashed import QuickHashedTables
 from reference_impl.engine.mixers import QUICK
+from reference_impl.engine.tensors import TensorTables
 from reference_impl.errors import TrainingError
 from reference_impl.model.gpt import Output
 from reference_impl.ngram.exact import ExactCache, contexts_of
@@ -214,3 +215,29 @@ def test_long_streams_are_scored_with_fast_parts_and_short_ones_are_not(
         assert (quick.teacher_of is None) == (variant.system.teacher_of is None)
     monkeypatch.setattr(engine, "find_spec", lambda name: None)
     assert engine.quickened(variant.system, engine.MIN_TOKENS) is variant.system
+
+
+@examples(max_examples=30, deadline=None)
+@given(pieces=streams, order=st.integers(2, 7), rules=st.sampled_from(["pr779", "pr940"]))
+def test_tensors_count_and_answer_as_the_plain_tables(
+    pieces: list[list[int]], order: int, rules: str
+) -> None:
+    settings = replace(
+        Settings(), vocab_size=VOCAB_SIZE, ngram_buckets=64, ngram_max_order=order, ngram_hash=rules
+    )
+    plain, tensors = HashedTables(settings), TensorTables(settings, torch.device("cpu"))
+    for piece in pieces:
+        lead = min(2, len(piece))
+        plain.update(np.array(piece, dtype=np.int64), lead)
+        tensors.update(torch.tensor(piece, dtype=torch.int64), lead)
+    counts = zip(plain.context_counts.values(), tensors.context_counts_NM.numpy(), strict=True)
+    assert all(np.array_equal(*each) for each in counts)
+    counts = zip(plain.full_counts.values(), tensors.full_counts_NM.numpy(), strict=True)
+    assert all(np.array_equal(*each) for each in counts)
+    assert plain.total == tensors.total
+    stream = np.array([*chain(*pieces), 1, 2, 3])
+    inputs, targets = np.repeat(stream[None, :-1], 2, 0), np.repeat(stream[None, -2:], 2, 0)
+    expected = plain.look_up(inputs, targets)
+    got = tensors.look_up(torch.from_numpy(inputs), torch.from_numpy(targets))
+    assert got.probs.equal(expected.probs)
+    assert got.valid.equal(expected.valid)

@@ -26,6 +26,7 @@ from auditor.inspect.order.vocabulary import (
     root,
     small,
 )
+from auditor.inspect.tree import children, walk
 from auditor.inspect.values import Function, Place
 
 
@@ -102,7 +103,7 @@ class Expressions(Library):
                 return Value(functions=frozenset({self._lambda(node, env)}))
             case ast.JoinedStr():
                 return self._text(node, env)
-        parts = [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
+        parts = [part for part in children(node) if isinstance(part, ast.expr)]
         return join(self.value(part, env) for part in parts).whole()
 
     def _spread(self, node: ast.BinOp, value: Value, left: Value) -> Value:
@@ -221,7 +222,7 @@ class Expressions(Library):
         The same words of unchanged names are the same slice.
         """
         if id(node) not in self._words:
-            names = sorted({part.id for part in ast.walk(node) if isinstance(part, ast.Name)})
+            names = sorted({part.id for part in walk(node) if isinstance(part, ast.Name)})
             self._words[id(node)] = ast.unparse(node), names
         text, names = self._words[id(node)]
         versions = (

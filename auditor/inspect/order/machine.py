@@ -17,6 +17,7 @@ from auditor.inspect.order.values import NOTHING, SETTING, Object, Value, advanc
 from auditor.inspect.order.vocabulary import SIZES, tokens_named
 from auditor.inspect.source import Module, functions
 from auditor.inspect.taint import TooLong
+from auditor.inspect.tree import walk
 from auditor.inspect.units import Guard
 from auditor.inspect.values import Function, FunctionNode
 
@@ -260,7 +261,7 @@ class Machine(Expressions):
 
     def _setting(self, test: ast.expr, env: Env) -> bool:
         """Whether a test is open because of the configuration, and not of the data alone."""
-        for node in ast.walk(test):
+        for node in walk(test):
             name = getattr(node, "attr", getattr(node, "id", None))
             if name in ("environ", "getenv", "args") and not isinstance(node, ast.Attribute):
                 return True
@@ -473,7 +474,7 @@ def _targets(node: ast.AST) -> list[ast.expr]:
 def _attributes_set(node: FunctionNode) -> set[str]:
     return {
         target.attr
-        for inner in ast.walk(node)
+        for inner in walk(node)
         for target in _targets(inner)
         if isinstance(target, ast.Attribute)
     }
@@ -484,7 +485,7 @@ def _assigned(body: list[ast.stmt]) -> set[str]:
     return {
         node.id
         for statement in body
-        for node in ast.walk(statement)
+        for node in walk(statement)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     }
 

@@ -4,6 +4,7 @@ import ast
 import re
 
 from auditor.inspect.order.values import NOTHING, TRAINING, VALIDATION, Region, Value
+from auditor.inspect.tree import walk
 
 SIZES = frozenset(
     {"len", "size", "numel", "dim", "isinstance", "nbytes", "shape", "ndim", "dtype", "device",
@@ -72,7 +73,7 @@ def root(node: ast.expr) -> str:
 
 def names_length(node: ast.expr) -> bool:
     """Whether an expression speaks of the bytes of a token."""
-    names = (getattr(one, "id", getattr(one, "attr", "")) for one in ast.walk(node))
+    names = (getattr(one, "id", getattr(one, "attr", "")) for one in walk(node))
     return any(_LENGTH.search(name) for name in names if name)
 
 
