@@ -116,8 +116,8 @@ class Expressions(ABC):
             return value
         if isinstance(node, ast.Lambda | ast.JoinedStr):
             return NOTHING
-        inner = [c for c in children(node) if isinstance(c, ast.expr)]
-        return join([self.value(child, env) for child in inner])
+        below = [c for c in children(node) if isinstance(c, ast.expr)]
+        return join([self.value(child, env) for child in below])
 
     def _attribute(self, node: ast.Attribute, env: Env) -> Value:
         if node.attr in ARRAY_SHAPE:
