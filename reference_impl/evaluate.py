@@ -235,17 +235,17 @@ def predict_windows(
     length = inputs_BL.shape[1]
     # The base of the rotary positions follows the length, so a short window is filled up.
     padded_BL = np.pad(inputs_BL, ((0, 0), (0, settings.eval_seq_len - length)))
+    asked = slice(length - charged, length)
     with mixed_precision(stream.device):
-        output: Output = model(torch.from_numpy(padded_BL).to(stream.device))
-    output = _part(output, (slice(None), slice(length))).charged(charged)
+        output: Output = model(torch.from_numpy(padded_BL).to(stream.device), asked)
     if settings.eval_temperature == 1:
         return output
     return output._replace(logits=temper(output.logits, settings.eval_temperature))
 
 
-def _part(output: Output, index: slice | tuple[slice, slice]) -> Output:
-    gates = None if output.gates is None else output.gates[index]
-    return Output(output.logits[index], output.hidden[index], gates)
+def _part(output: Output, rows: slice) -> Output:
+    gates = None if output.gates is None else output.gates[rows]
+    return Output(output.logits[rows], output.hidden[rows], gates)
 
 
 def evaluate_plain(model: GPT, stream: Stream, settings: Settings, log: RunLog) -> Score | None:

@@ -30,11 +30,6 @@ class Output(NamedTuple):
     hidden: Tensor  # BTD, after the final norm
     gates: Tensor | None = None  # BTE, logits of the experts: expert 0 is the network itself
 
-    def charged(self, count: int) -> "Output":
-        """Return the last positions of each window, the ones that are charged."""
-        gates = None if self.gates is None else self.gates[:, -count:]
-        return Output(self.logits[:, -count:], self.hidden[:, -count:], gates)
-
 
 class Block(nn.Module):
     """Attention and MLP, each normalised before and scaled after."""
@@ -106,8 +101,12 @@ class GPT(nn.Module):
                 with torch.no_grad():
                     module.weight.div_(math.sqrt(2 * self.settings.num_layers))
 
-    def forward(self, tokens_BT: Tensor) -> Output:
-        """Return the logits of the token after each position, and the state they come from."""
+    def forward(self, tokens_BT: Tensor, asked: slice = slice(None)) -> Output:
+        """Return the logits of the token after each position, and the state they come from.
+
+        Of a window of which few positions are charged, `asked` are those that are wanted: the
+        logits of all others are the most of the memory.
+        """
         width = (self.settings.model_dim,)
         rotary = rotary_tables(tokens_BT.shape[1], self.settings.head_rope_dims, tokens_BT.device)
         embedded = {} if self.value_embedding is None else self.value_embedding(tokens_BT)
@@ -125,7 +124,7 @@ class GPT(nn.Module):
                 first_BTGK = values_BTGK
             if index < encoders:
                 skips.append(x_BTD)
-        hidden_BTD = functional.rms_norm(x_BTD, width)
+        hidden_BTD = functional.rms_norm(x_BTD[:, asked], width)
         gates_BTE = None if self.expert_gate is None else self.expert_gate(hidden_BTD).float()
         return Output(self._logits(hidden_BTD), hidden_BTD, gates_BTE)
 

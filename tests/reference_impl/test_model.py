@@ -11,7 +11,7 @@ from torch.nn import functional
 from reference_impl.config import Settings, from_environment
 from reference_impl.model.attention import Attention, without_self
 from reference_impl.model.embeddings import SmearGate, bigram_ids
-from reference_impl.model.gpt import GPT, Block, Output
+from reference_impl.model.gpt import GPT, Block
 from reference_impl.model.mlp import MLP
 from reference_impl.model.rotary import rotary_tables, rotate
 
@@ -188,16 +188,17 @@ def test_the_same_seed_gives_the_same_model(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("gated", [False, True])
-def test_charged_keeps_the_last_positions_of_every_part(gated: bool) -> None:
-    logits, hidden, gates = torch.randn(2, 6, 5), torch.randn(2, 6, 4), torch.randn(2, 6, 3)
-    charged = Output(logits, hidden, gates if gated else None).charged(2)
-    assert torch.equal(charged.logits, logits[:, 4:])
-    assert torch.equal(charged.hidden, hidden[:, 4:])
+def test_positions_that_are_asked_for_are_as_in_the_whole_window(
+    settings: Settings, gated: bool
+) -> None:
+    settings = replace(settings, expert_gate=gated)
+    model, tokens = shaken(GPT(settings)).eval(), torch.arange(24).reshape(2, 12)
+    whole, asked = model(tokens), model(tokens, slice(7, 10))
+    torch.testing.assert_close(asked.logits, whole.logits[:, 7:10])
+    torch.testing.assert_close(asked.hidden, whole.hidden[:, 7:10])
+    assert (asked.gates is not None) == gated
     if gated:
-        assert charged.gates is not None
-        assert torch.equal(charged.gates, gates[:, 4:])
-    else:
-        assert charged.gates is None
+        torch.testing.assert_close(asked.gates, whole.gates[:, 7:10])
 
 
 @pytest.mark.parametrize("setting", ["VALUE_RESIDUAL", "GATED_ATTENTION", "EXPERT_GATE"])
