@@ -83,7 +83,7 @@ def _ran(evidence: Evidence) -> Judgement | None:
 
 def _missing(log: RunLog, ruleset: Ruleset) -> Finding | None:
     """A finding where two lines with different scores imply the same, too few bytes."""
-    full = max(most for _, most in ruleset.validation_bytes.values())
+    full = min(most for _, most in ruleset.validation_bytes.values())
     implied = sorted(
         (
             (log.tokens or 0) * score.val_loss / (math.log(2) * score.val_bpb),
