@@ -119,7 +119,8 @@ async def measure(
     workers: list[subprocess.Popen[bytes]],
 ) -> dict[str, Any]:
     """All loads, one after the other."""
-    limits = httpx2.Limits(max_connections=400, max_keepalive_connections=400)
+    # The server closes after 5 idle seconds; a request just then would be lost, and not by load.
+    limits = httpx2.Limits(max_connections=400, max_keepalive_connections=400, keepalive_expiry=2.0)
     address = f"http://127.0.0.1:{port}"
     async with httpx2.AsyncClient(base_url=address, timeout=120, limits=limits) as client:
         # Not a browser: a page's cookie would ask for the token of its form.
