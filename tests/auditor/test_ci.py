@@ -298,7 +298,7 @@ def test_the_manual_page_has_every_command_and_no_error(tmp_path):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_shell_completes_commands(shell):
-    """As the shell's own start-up asks; `--show-completion` looks for the shell among its parents."""
+    """As a shell asks when it starts; `--show-completion` looks for one among its parents."""
     named = "import sys; sys.argv = ['auditor']; from auditor.cli import main; main()"
     environment = {**os.environ, "_AUDITOR_COMPLETE": f"source_{shell}"}
     done = subprocess.run(
