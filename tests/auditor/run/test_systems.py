@@ -123,6 +123,7 @@ def test_a_stage_that_cannot_be_brought_back_passes_nothing():
     assert {verdict.result(rule).outcome for rule in RUN_RULES} == {Outcome.INCONCLUSIVE}
 
 
+@pytest.mark.slow
 def test_an_ablation_beside_the_claimed_log_asks_for_nothing():
     start = b"val_loader:shards pattern=x tokens:9\n"
     claimed = start + b"final_ttt_exact val_loss:6.00000000 val_bpb:3.00000000\n"
@@ -139,6 +140,7 @@ def test_an_ablation_beside_the_claimed_log_asks_for_nothing():
     assert "expected the score that the logs end with" in (claimed_other.trouble or "")
 
 
+@pytest.mark.slow
 def test_charging_the_end_twice_with_nothing_learnt_in_between_fails_nobody():
     verdict = run("overlaps-at-the-end")
     assert rules_with(verdict, Outcome.FAIL) == set()
