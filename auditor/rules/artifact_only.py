@@ -8,7 +8,8 @@ unless its bytes are paid for.
 **How it is judged.** By transplant: the script is run twice on text, with training shards that
 share nothing, and when the second run reads back the file that it wrote, it is handed the first
 one's. The score must then be the first run's, to the last digit; a score in between means that
-something else came into it. A run that does not repeat itself decides nothing.
+something else came into it. Random numbers begin anew when the file is read, so that how many were
+drawn before does not count. A run that does not repeat itself decides nothing.
 
 Where that was not run, by the source (strength `source`): the program is followed in its order, and
 a table that is written at keys made of training tokens, and comes into the claimed score without

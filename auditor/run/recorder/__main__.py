@@ -9,7 +9,6 @@ after so many artifacts (`stop_after_artifacts`), the charges of all tokens at s
 
 import json
 import os
-import random
 import sys
 import types
 
@@ -38,9 +37,7 @@ def main() -> None:
     asked = watch.watch_environment()
     # One thread and fixed seeds: two equal runs must give equal events, to the last bit.
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    np.random.seed(0)
-    random.seed(0)
+    files.seed_random_numbers()
     sys.argv = [script, *sys.argv[2:]]
     sys.path[0] = folder
     sources = Sources(folder, factor, report, lowered)

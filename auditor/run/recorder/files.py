@@ -2,17 +2,22 @@
 
 A regular file that was made since the run began, and is opened for reading bytes, is an artifact; a
 copy of it is kept at the moment of reading. Asked to, the recorder first puts another run's file of
-that name in its place, or ends the run there.
+that name in its place, or ends the run there. Runs that are compared by their artifacts seed their
+random numbers anew at each reading: how many were drawn in training is nothing to score by.
 """
 
 import builtins
 import hashlib
 import io
 import os
+import random
 import stat
 import sys
 import time
 from typing import Any
+
+import numpy as np
+import torch
 
 from .channel import Channel
 
@@ -24,12 +29,20 @@ class Files:
     """Follows `open`; built-in functions that open by themselves are not seen."""
 
     def __init__(
-        self, channel: Channel, kept: str, given: dict[str, str], stop_after: int | None
+        self,
+        channel: Channel,
+        kept: str,
+        given: dict[str, str] | None,
+        stop_after: int | None,
     ) -> None:
-        """Keep copies in `kept`; `given` maps names of artifacts to files that replace them."""
+        """Keep copies in `kept`.
+
+        `given` maps names of artifacts to files that replace them, where runs are compared by them.
+        """
         self._channel = channel
         self._kept = kept
-        self._given = given
+        self._compared = given is not None
+        self._given = given or {}
         self._stop_after = stop_after
         self._began = time.time() - 1.0
         self._seen: dict[str, bytes] = {}
@@ -61,6 +74,8 @@ class Files:
 
     def _read_back(self, path: str) -> None:
         """Replace the file when another was given; then keep what will be read."""
+        if self._compared:
+            seed_random_numbers()
         name = os.path.basename(path)
         content = self._content(path)
         replaced = name in self._given and self._content(self._given[name]) != content
@@ -97,9 +112,18 @@ class Files:
         os._exit(0)
 
 
+def seed_random_numbers() -> None:
+    """The same for every run."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
+
+
 def follow(channel: Channel, root: str, ask: dict[str, Any]) -> None:
     """Install as asked: `transplant` gives the names of files in `root`/given."""
-    names: list[str] = ask.get("transplant", [])
-    given = {name: os.path.join(root, "given", str(index)) for index, name in enumerate(names)}
+    given = None
+    if "transplant" in ask:
+        names: list[str] = ask["transplant"]
+        given = {name: os.path.join(root, "given", str(index)) for index, name in enumerate(names)}
     stop: int | None = ask.get("stop_after_artifacts")
     Files(channel, os.path.join(root, "kept"), given, stop).install()

@@ -25,6 +25,13 @@ TWINS = {
         "    counts.index_put_((train[:-1], train[1:]), torch.ones(len(train) - 1), True)\n"
         "    extra = counts / counts.sum(1, keepdim=True)\n",
     ),
+    # Honest: its evaluation draws, and how often training drew follows from the shards.
+    "draws-by-its-data": (
+        BEFORE,
+        "    torch.rand(int(train.sum()) % 1000 + 1)\n"
+        "    drawn = lambda self, x: torch.rand(len(x), V).double().softmax(1)\n"
+        "    extra = type('Drawn', (), {'__getitem__': drawn})()\n",
+    ),
     "learns-before-packing": (BEFORE, "    learn(model, tokens, 4)\n"),
     "notes-its-loss": (BEFORE, "    note = evaluate(model, tokens, tables)[0]\n"),
     "is-never-twice-the-same": (BEFORE, "    note = os.urandom(8)\n"),
@@ -76,6 +83,12 @@ def test_counts_that_are_carried_in_memory_are_no_part_of_the_artifact():
     seen = verdict.evidence["ArtifactTransplant"]
     assert seen["repeat_nats"] == seen["score_nats"] != seen["transplanted_nats"]
     assert verdict.result("validation-independence").outcome is Outcome.PASS
+
+
+@pytest.mark.slow
+def test_random_numbers_are_no_part_of_the_artifact_and_fail_nobody():
+    result = verdict_of("draws-by-its-data").result("artifact-only")
+    assert (result.outcome, result.strength) == (Outcome.PASS, Strength.RAN)
 
 
 @pytest.mark.slow
