@@ -9,9 +9,11 @@ kind from 2026-03-27 on.
 **How it is judged.** By reading the source (strength `source`): an index into which context tokens
 and the target are mixed by hashing, the table read by it, and the logarithm that the entry comes
 into. A FAIL shows the line of the read and the line of the key, and needs the entry point to get
-there: every switch on the way is known to be on, or a log shows that the branch ran. Where a switch
-is open the answer is INCONCLUSIVE and names it; where it is off, the read is mentioned and the rule
-passes. A script that could not be read (packed, compiled, not parsable) is INCONCLUSIVE.
+there: every switch on the way is known to be on, or a log shows that the branch ran. Without a log
+a claim below 0.5 bits a byte shows it too: that is half of what any score has that was found to be
+a code length, and nothing else in the source explains it. Where a switch is open the answer is
+INCONCLUSIVE and names it; where it is off, the read is mentioned and the rule passes. A script that
+could not be read (packed, compiled, not parsable) is INCONCLUSIVE.
 
 **Violates:** #779, `ctx_hash ^ (target * prime)` read at the target. **Innocent:** embeddings of
 hashed bigrams of the input; #1514, where the target is hashed for the update alone.
@@ -19,7 +21,8 @@ hashed bigrams of the input; #1514, where the target is hashed for the update al
 **How it can be wrong.** The target is recognised by the names that scripts give it and by where it
 stands in the stream. A pair table that is read for every token of the vocabulary and divided by the
 sum of these reads is a distribution; such reads are never a FAIL here. A lookup in compiled code is
-not seen.
+not seen. An honest leap to below 0.5 bits a byte, beside such a read that is switched off in a way
+that reading does not see, would fail wrongly.
 """
 
 from auditor.evidence import DataFlow, Evidence, TargetRead
