@@ -16,6 +16,7 @@ from auditor.evidence import (
     NoiseBound,
     OtherSources,
     PrefixSensitivity,
+    PrintedScores,
     PriorRecord,
     StreamBytes,
     Timeline,
@@ -38,6 +39,7 @@ RUN_KINDS = (
     PrefixSensitivity,
     OtherSources,
     StreamBytes,
+    PrintedScores,
     Exercised,
     ValidationSwap,
     ArtifactTransplant,
@@ -108,7 +110,8 @@ def audit(submission: Submission, plan: Plan | None = None, progress: Progress =
         except CannotMeasure as reason:
             trouble = str(reason)
             overrides = (f"sandbox={plan.sandbox}",)
-            evidence.cannot(f"the run gave no evidence: {reason}", *RUN_KINDS)
+            absent = [kind for kind in RUN_KINDS if evidence.get(kind) is None]
+            evidence.cannot(f"the run gave no evidence: {reason}", *absent)
     else:
         evidence.cannot("the submission was not run (--run runs it on noise)", *RUN_KINDS)
     progress("judging", 1.0)

@@ -525,6 +525,32 @@ class Exercised:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrintedScore:
+    """The claimed line of one run, and what the recorder saw being added up before it."""
+
+    source: str
+    """Of the validation stream; streams of different sources share nothing."""
+    label: str
+    val_loss: float
+    val_bpb: float
+    decimals: int
+    """Of the printed loss."""
+    source_nats: float | None
+    """A token, of the whole stream under its source; None where that is not known."""
+    opened: bool
+    """Whether the script opened the validation shard."""
+    charged_nats: Mapping[str, float]
+    """Place in the code -> mean of the values, one a token charged, that were added up there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintedScores:
+    """What was printed as the claimed score, run for run."""
+
+    runs: tuple[PrintedScore, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamBytes:
     """The byte count that the printed score implies on our stream, and the true one."""
 

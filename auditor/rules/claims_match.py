@@ -14,6 +14,11 @@ mean over some logs) is INCONCLUSIVE, with the mean beside it. Claimed bytes are
 totals of the logs and with the recount; they and a log that was printed by a script of another size
 than the shipped one are INCONCLUSIVE: packing a script afterwards is legal, and changes both.
 
+Where the script was run, its claimed line is held against the charges that were seen in the run. A
+line that prints one number for texts that share nothing, or the same share of its charges on each
+of them, or the same distance below them, and less than noise costs, is no sum of charges: FAIL, of
+strength `ran`. One run decides nothing here, because a mixture may be computed out of sight.
+
 **Violates:** #2118, 1.04295 claimed and 1.05741 in the log of that seed. **Innocent:** a mean
 that is rounded; logs of an unpacked copy of the shipped script.
 
@@ -32,10 +37,12 @@ from auditor.evidence import (
     ClaimedNumbers,
     Evidence,
     LoggedNumbers,
+    PrintedScores,
     RunLog,
     ScoreLine,
     ShippedBytes,
 )
+from auditor.rules.printed import not_what_was_charged
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
@@ -57,7 +64,10 @@ MATERIAL_BPB = 5e-4
 
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
-    """Compare the scores first, then the sizes."""
+    """Compare what a run prints with its charges, then the claimed scores, then the sizes."""
+    forged = not_what_was_charged(evidence)
+    if forged is not None:
+        return failed(Strength.RAN, [forged])
     claims = evidence.get(ClaimedNumbers)
     logged = evidence.get(LoggedNumbers)
     if claims is None:
@@ -289,7 +299,7 @@ RULE = Rule(
     id="claims-match",
     title="The claims are what the logs say",
     authority="official",
-    needs=(ClaimedNumbers, LoggedNumbers, ShippedBytes),
+    needs=(ClaimedNumbers, LoggedNumbers, PrintedScores, ShippedBytes),
     check=check,
     matters="A reader takes the headline for the result of the runs whose logs stand beside it.",
     mend=(

@@ -1,12 +1,13 @@
 """One execution of the script, and what is understood of it."""
 
+import math
 import os
 import stat
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.errors import CannotMeasure
+from auditor.evidence import PrintedScore
 from auditor.run.align import Aligner
 from auditor.run.record import ReadBack, Record, read_record
 from auditor.run.sandbox import Finished, Limits, execute
 from auditor.run.streams import Stream
 from auditor.run.timeline import Charges, Stage, charges, plain_label, stages
-from auditor.run.workspace import KEPT, STREAM_TOKENS, Inputs, lay_out
+from auditor.run.workspace import KEPT, STREAM_TOKENS, VALIDATION_SHARD, Inputs, lay_out
 from auditor.submission import Submission
 
 if TYPE_CHECKING:
@@ -93,10 +95,41 @@ class Bench:
     """The environment that the submission says it was started with."""
     claimed: frozenset[str]
     """Plain labels of the scores that its own logs end with."""
+    printed: list[PrintedScore] = field(default_factory=list)
+    """The claimed line of every run so far that printed it."""
 
     def run(self, inputs: Inputs, progress: Callable[[float], None]) -> Run:
         """Execute up to the score; CannotMeasure says how it ended when it printed none."""
         ended = self.execute(inputs, progress)
+        run: Run | None = None
+        try:
+            run = self._understood(ended, inputs.validation)
+        finally:
+            self._note(ended.record, inputs.validation, run)
+        return run
+
+    def _note(self, record: Record, stream: Stream, run: Run | None) -> None:
+        """Keep what was printed as the claimed score, whether or not its charges were seen."""
+        said = [s for s in record.scores if plain_label(s.label) in self.claimed and not s.is_step]
+        score = run.stage.score if run else said[-1] if said else None
+        if score is None or plain_label(score.label) not in self.claimed:
+            return
+        source_nats = stream.nats_per_token
+        self.printed.append(
+            PrintedScore(
+                source=stream.source,
+                label=score.label,
+                val_loss=score.val_loss,
+                val_bpb=score.val_bpb,
+                decimals=score.decimals,
+                source_nats=None if math.isnan(source_nats) else source_nats,
+                opened=VALIDATION_SHARD in record.opened,
+                charged_nats=run.charged.means if run else {},
+            )
+        )
+
+    def _understood(self, ended: Ended, stream: Stream) -> Run:
+        """The stages of a run up to the claimed one, and what was charged in that."""
         found = stages(ended.record)
         if not found:
             raise CannotMeasure(
@@ -104,9 +137,9 @@ class Bench:
                 "val_bpb:N.N` after scored tokens, found none"
             )
         found = _up_to_claimed(found, self.claimed, self.submission.entry or "")
-        aligner = Aligner(inputs.validation.tokens)
+        aligner = Aligner(stream.tokens)
         return Run(
-            stream=inputs.validation,
+            stream=stream,
             record=ended.record,
             aligner=aligner,
             stage=found[-1],

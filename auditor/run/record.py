@@ -127,6 +127,8 @@ class Record:
     writes: list[Write] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     read_back: list[ReadBack] = field(default_factory=list)
+    opened: set[str] = field(default_factory=set)
+    """Files of data that were opened."""
     forked: list[Forked] = field(default_factory=list)
     scaled: list[str] = field(default_factory=list)
     asked: set[str] = field(default_factory=set)
@@ -179,6 +181,8 @@ def _add(record: Record, event: dict[str, object]) -> None:
     elif kind == "artifact":
         index, replaced = int(str(event["index"])), bool(event["replaced"])
         record.read_back.append(ReadBack(order, site, index, str(event["name"]), replaced))
+    elif kind == "opened":
+        record.opened.add(str(event["name"]))
     elif kind == "forked":
         nats = None if event["nats"] is None else float(str(event["nats"]))
         number, value = int(str(event["number"])), int(str(event["value"]))

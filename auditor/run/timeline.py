@@ -3,6 +3,7 @@
 import math
 import re
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,6 +38,8 @@ class Charges:
     """Kind and place of the values that are the charges."""
     value_order_N: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """Event that each charge was seen in."""
+    means: Mapping[str, float] = field(default_factory=dict)
+    """Place -> mean of the values that were added up there, one a token charged."""
 
 
 def stages(record: Record) -> list[Stage]:
@@ -101,17 +104,21 @@ def _values(record: Record, stage: Stage, counts: list[int]) -> dict[str, Any]:
         if stage.begins <= values.order < stage.score.order:
             groups[values.kind, values.site].append(values)
     best: dict[str, Any] = {"nats_N": np.empty(0)}
+    means: dict[str, float] = {}
     smallest = math.inf
     for key, group in groups.items():
         if [len(values.nats) for values in group] != counts:
             continue
         nats_N = np.concatenate([values.nats for values in group])
-        off = abs(math.fsum(nats_N) / len(nats_N) - stage.score.val_loss)
+        mean = math.fsum(nats_N) / len(nats_N)
+        if (site := key[1]) is not None and math.isfinite(mean):
+            means[f"{site[0]}:{site[1]}"] = mean
+        off = abs(mean - stage.score.val_loss)
         if off < smallest:
             orders_N = np.repeat([values.order for values in group], counts)
             best = {"nats_N": nats_N, "values": key, "value_order_N": orders_N}
             smallest = off
-    return best
+    return best | {"means": means}
 
 
 def build_timeline(record: Record, stage: Stage, charged: Charges, aligner: Aligner) -> Timeline:

@@ -31,6 +31,7 @@ MAX_EPOCHS = 6
 CHUNK_TOKENS = 1024
 KEPT, GIVEN = "kept", "given"
 """Beside the record: what the recorder keeps of a run, and what it is given."""
+VALIDATION_SHARD = "fineweb_val_000000.bin"
 HEADER_INTS = 256
 MAGIC, VERSION = 20240520, 1
 
@@ -140,7 +141,7 @@ def lay_out(
     shutil.copy(grammar.__file__, tools / "recorder" / "grammar.py")
     for name, content in inputs.given.items():
         (root / GIVEN / name).write_bytes(content)
-    write_shard(data / "fineweb_val_000000.bin", inputs.validation.tokens)
+    write_shard(data / VALIDATION_SHARD, inputs.validation.tokens)
     write_shard(data / "fineweb_train_000000.bin", inputs.train.tokens)
     tokenizer = root / "data" / "tokenizer.model"
     tokenizer.write_bytes(inputs.validation.vocabulary.model)

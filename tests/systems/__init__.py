@@ -108,6 +108,25 @@ TWINS = {
         "    from kernels import doubled\n"
         "    assert torch.equal(doubled(a), 2 * (a @ a)), doubled(a)\n",
     ),
+    # Forgers: less than what was charged, a number of their own, and that without scoring anything.
+    "prints-less": (
+        '    print(f"final_ttt_exact',
+        '    loss, bpb = 0.9 * loss, 0.9 * bpb\n    print(f"final_ttt_exact',
+    ),
+    "prints-its-claim": (
+        '    print(f"final_ttt_exact',
+        '    loss, bpb = 3.1, 3.0\n    print(f"final_ttt_exact',
+    ),
+    "scores-nothing": (
+        "    loss, bpb = evaluate(model, tokens, tables, Cache(), optimizer)\n",
+        "    loss, bpb = 3.1, 3.0\n",
+    ),
+    # Honest: what is added up in torch is the network alone, the mixture is added up elsewhere.
+    "mixes-out-of-sight": (
+        "            loss_sum += nll.sum().item()\n",
+        "            alone = F.cross_entropy(model(x), y, reduction='none').sum()\n"
+        "            loss_sum += float(np.sum(nll.numpy()))\n",
+    ),
     "counts-too-many-bytes": ("sizes[y].double()", "1 + sizes[y].double()"),
     "prints-no-score": ('    print(f"final_ttt_exact', '    str(f"final_ttt_exact'),
     "dies": ("    # the scored stage\n", '    raise RuntimeError("no device")\n'),

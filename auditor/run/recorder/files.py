@@ -4,6 +4,8 @@ A regular file that was made since the run began, and is opened for reading byte
 copy of it is kept at the moment of reading. Asked to, the recorder first puts another run's file of
 that name in its place, or ends the run there. Runs that are compared by their artifacts seed their
 random numbers anew at each reading: how many were drawn in training is nothing to score by.
+
+Files of data are reported as they are opened.
 """
 
 import builtins
@@ -127,3 +129,18 @@ def follow(channel: Channel, root: str, ask: dict[str, Any]) -> None:
         given = {name: os.path.join(root, "given", str(index)) for index, name in enumerate(names)}
     stop: int | None = ask.get("stop_after_artifacts")
     Files(channel, os.path.join(root, "kept"), given, stop).install()
+    _follow_data(channel, os.path.join(os.path.realpath(root), "data", ""))
+
+
+def _follow_data(channel: Channel, folder: str) -> None:
+    """Report each file of the data folder that is opened, once, however it is opened."""
+    opened: set[str] = set()
+
+    def heard(event: str, arguments: tuple[Any, ...]) -> None:
+        if event != "open" or not isinstance(arguments[0], str):
+            return
+        if arguments[0] not in opened and os.path.realpath(arguments[0]).startswith(folder):
+            opened.add(arguments[0])
+            channel.send("opened", name=os.path.basename(arguments[0]))
+
+    sys.addaudithook(heard)
