@@ -18,7 +18,6 @@ from auditor.cli_common import (
     RunOption,
     SandboxOption,
     SecondsOption,
-    audited,
     complain,
     plan_of,
     worst_code,
@@ -43,6 +42,8 @@ def gate(
     experiment: ExperimentOption = None,
     budget: BudgetOption = 120.0,
     ruleset: RulesetOption = "",
+    jobs: Annotated[int, typer.Option(help="Records at a time.", min=1)] = 1,
+    seconds: Annotated[float, typer.Option(help="Wall-clock limit of reading one record.")] = 60.0,
     config: Annotated[
         Path | None,
         typer.Option(help="Settings; by default .strict-prefix.toml as it stands at the base."),
@@ -75,6 +76,8 @@ def gate(
 
         auditor gate --base main --head topic --fail-on fail --format markdown --output comment.md
     """
+    from auditor.bars import passing_bar
+    from auditor.corpus import Bounds
     from auditor.gate import change_set
     from auditor.gate_audit import Asked, audit_change, read_leaders
     from auditor.gate_config import parse_leaderboard
@@ -91,8 +94,21 @@ def gate(
             if leaderboard is None
             else parse_leaderboard(_read(leaderboard), str(leaderboard))
         )
-        asked = Asked(plan=plan, config=settings, leaders=leaders, today=datetime.date.today())
-        document = audit_change(repo, tip, change, asked, audited)
+        asked = Asked(
+            bounds=Bounds(jobs=jobs, seconds=seconds, plan=plan),
+            config=settings,
+            leaders=leaders,
+            today=datetime.date.today(),
+        )
+        with passing_bar() as bar:
+            task = bar.add_task("loading", total=1.0, name=head[:40])
+            document = audit_change(
+                repo,
+                tip,
+                change,
+                asked,
+                lambda doing, done: bar.update(task, description=doing, completed=done),
+            )
         problem = None if expect is None else _differs(document, expect)
     except AuditorError as error:
         _leave(str(repo), error)

@@ -25,6 +25,7 @@ from auditor.submission import git
 
 if TYPE_CHECKING:
     from auditor.audit import Plan
+    from auditor.audit import Progress as Doing
 
 PULL_REQUESTS = "refs/pull/*/head"
 WORKER_BYTES = 2 * 2**30
@@ -103,7 +104,7 @@ def sweep(
     total, behind = len(tasks), len(tasks) - len(waiting)
     progress(behind, total)
     with output.open("a", encoding="utf-8") as lines:
-        for line in _audited(repository, waiting, bounds):
+        for line in audit_folders(repository, waiting, bounds):
             lines.write(json.dumps(line) + "\n")
             lines.flush()
             behind += 1
@@ -125,8 +126,8 @@ def _finished(output: Path) -> set[tuple[str, str]]:
         raise SubmissionError(f"{output}: expected lines of a sweep, but {error!r}") from error
 
 
-def _audited(repository: Path, tasks: list[Task], bounds: Bounds) -> Iterator[dict[str, Any]]:
-    """Yield a line for each task, in the order they end."""
+def audit_folders(repository: Path, tasks: list[Task], bounds: Bounds) -> Iterator[dict[str, Any]]:
+    """Yield a line for each task, in the order they end, from processes of their own."""
     waiting = tasks[::-1]
     while waiting:
         running: dict[Future[dict[str, Any]], Task] = {}
@@ -179,7 +180,12 @@ class _TooLong(BaseException):
     """The folder's time is up; no handler of errors on the way may take it for one of its own."""
 
 
-def audit_task(repository: str, task: Task, bounds: Bounds) -> dict[str, Any]:
+def audit_task(
+    repository: str,
+    task: Task,
+    bounds: Bounds,
+    progress: "Doing" = lambda doing, done: None,
+) -> dict[str, Any]:
     """Audit one folder in this process; whatever goes wrong is the folder's error."""
     from auditor.audit import audit
     from auditor.report.json_v1 import verdict_to_json
@@ -192,7 +198,7 @@ def audit_task(repository: str, task: Task, bounds: Bounds) -> dict[str, Any]:
     signal.setitimer(signal.ITIMER_REAL, bounds.folder_seconds)
     try:
         submission = Submission.from_git(Path(repository), task.sha, task.folder)
-        verdict = audit(submission, bounds.plan)
+        verdict = audit(submission, bounds.plan, progress)
         return _line(task, verdict=verdict_to_json(verdict))
     except _TooLong:
         return _line(task, error=("too-long", f"not done within {bounds.folder_seconds:g} s"))

@@ -5,32 +5,31 @@ accepted is said beside it, and only moves the outcome of the change.
 """
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from auditor.audit import Plan, audit
+from auditor.audit import Plan, Progress
 from auditor.change_rules import NEW, Facts, judge_change
+from auditor.corpus import Bounds, Task, audit_folders, audit_task
 from auditor.errors import AuditorError, SubmissionError
 from auditor.evidence import PriorRecord
 from auditor.gate import Change, ChangeSet
 from auditor.gate_config import GateConfig, Leader, parse_leaderboard, read_file
 from auditor.inspect import inspect
 from auditor.report.entries import GATE_SCHEMA, Acceptance, Seen, findings, worst
-from auditor.report.json_v1 import plain, result_to_json, verdict_to_json
+from auditor.report.json_v1 import plain, result_to_json
 from auditor.rules import significance
 from auditor.submission import Submission
 from auditor.verdict import Judgement, inconclusive
-
-Audit = Callable[[Submission, Plan], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What is asked of the audit of a change."""
 
-    plan: Plan
+    bounds: Bounds
     config: GateConfig
     leaders: Sequence[Leader] | None = None
     today: datetime.date
@@ -47,25 +46,29 @@ def read_leaders(repository: Path, base: str, config: GateConfig) -> Sequence[Le
 
 
 def audit_change(
-    repository: Path, base: str, change: ChangeSet, asked: Asked, audited: Audit | None = None
+    repository: Path,
+    base: str,
+    change: ChangeSet,
+    asked: Asked,
+    progress: Progress = lambda doing, done: None,
 ) -> dict[str, Any]:
     """The gate document; see gate-v1.schema.json.
 
     `base` is the commit whose records are there to compare with. A record that cannot be audited
     has an error in the place of a verdict, and stops no other.
     """
-    run = audited or (lambda submission, plan: verdict_to_json(audit(submission, plan)))
     records, claims, against = [], {}, {}
     facts = Facts(records=change.records, others=change.others, leaders=asked.leaders)
+    lines = _lines(repository, change, asked.bounds, progress)
     for one in change.records:
-        record, submission = _record(repository, change.head, one, asked, run)
+        record, submission = _record(repository, change.head, one, asked, lines.get(one.folder))
         records.append(record)
         if record["verdict"] is not None:
             said = record["verdict"]["submission"]["claims"]
             claims[one.folder] = said["val_bpb"] if said is not None else None
         leader = facts.leader(one.folder) if one.kind in NEW else None
         if leader is not None and submission is not None:
-            against[one.folder] = _against(repository, base, leader, submission, asked.plan)
+            against[one.folder] = _against(repository, base, leader, submission, asked.bounds.plan)
     facts = replace(facts, claims=claims, against_leader=against)
     judged = judge_change(facts) if asked.config.change_rules else ()
     results = plain([result_to_json(result) for result in judged])
@@ -87,10 +90,28 @@ def audit_change(
     return document
 
 
+def _lines(
+    repository: Path, change: ChangeSet, bounds: Bounds, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """What a sweep writes of each folder; one alone is not worth another process."""
+    tasks = [
+        Task(change.head, None, change.head, one.folder)
+        for one in change.records
+        if not one.deleted and one.problem is None
+    ]
+    if len(tasks) == 1:
+        return {tasks[0].folder: audit_task(str(repository), tasks[0], bounds, progress)}
+    lines: dict[str, dict[str, Any]] = {}
+    for line in audit_folders(repository, tasks, bounds):
+        lines[line["folder"]] = line
+        progress(f"{len(lines)} of {len(tasks)} records", len(lines) / len(tasks))
+    return lines
+
+
 def _record(
-    repository: Path, head: str, change: Change, asked: Asked, audited: Audit
+    repository: Path, head: str, change: Change, asked: Asked, line: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], Submission | None]:
-    """One record of the document, and the submission where it could be read."""
+    """One record of the document, and the submission where it was audited."""
     record: dict[str, Any] = {
         "folder": change.folder,
         "change": change.kind,
@@ -100,14 +121,11 @@ def _record(
         "verdict": None,
         "accepted": [],
     }
-    if change.deleted or change.problem is not None:
+    if line is None:
         return record, None
-    submission = None
-    try:
-        submission = Submission.from_git(repository, head, change.folder)
-        verdict = audited(submission, asked.plan)
-    except AuditorError as error:
-        return {**record, "error": str(error)}, submission
+    if line["verdict"] is None:
+        return {**record, "error": line["error"]["message"]}, None
+    submission, verdict = Submission.from_git(repository, head, change.folder), line["verdict"]
     # The folder is for people and in no digest; a change is read by whoever knows the repository.
     verdict["submission"]["folder"] = plain(change.folder)
     found = findings(verdict["results"], change.folder, {})

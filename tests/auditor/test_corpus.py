@@ -106,7 +106,7 @@ def test_a_killed_sweep_leaves_no_process(repository, tmp_path):
 
 
 def sweep_that_waits(repository: str, marker: str) -> None:
-    corpus.audit_task = waits  # pickled by its name
+    corpus.audit_task = waits  # type: ignore[assignment]  # pickled by its name
     tasks = list(pull_requests(Path(repository), "main"))
     tasks[0] = replace(tasks[0], folder=marker)
     sweep(Path(repository), tasks, Path(marker + ".jsonl"), BOUNDS, lambda *_: None)

@@ -12,6 +12,7 @@ from referencing import Registry, Resource
 
 from auditor.audit import Plan, audit
 from auditor.change_rules import CHANGE_RULES, Facts, judge_change
+from auditor.corpus import Bounds
 from auditor.errors import SubmissionError
 from auditor.gate import Change, change_set
 from auditor.gate_audit import Asked, audit_change, read_leaders
@@ -42,6 +43,9 @@ VALIDATOR = jsonschema.Draft202012Validator(
 )
 
 
+BOUNDS = Bounds(plan=Plan())
+
+
 def small(
     folder: str, twin: str | None = None, changes: Mapping[str, bytes] | None = None
 ) -> dict[str, bytes]:
@@ -58,13 +62,13 @@ def repository(tmp_path):
     return made
 
 
-def gated(repository: Repository, **config: Any) -> dict[str, Any]:
+def gated(repository: Repository, bounds: Bounds = BOUNDS, **config: Any) -> dict[str, Any]:
     """The document of a gate, as it comes back from storage; always of the shape it promises."""
     change = change_set(repository.path, "main", "topic")
     base = repository.git("rev-parse", "main")
     settings = GateConfig(**config)
     asked = Asked(
-        plan=Plan(),
+        bounds=bounds,
         config=settings,
         leaders=read_leaders(repository.path, base, settings),
         today=TODAY,
@@ -128,6 +132,15 @@ def test_a_change_without_a_record_passes_and_a_deletion_is_for_a_person(reposit
     assert (gone["change"], gone["outcome"], gone["verdict"]) == ("deleted", None, None)
 
 
+@pytest.mark.parametrize("names", [["second"], ["second", "third"]])
+def test_a_record_that_takes_too_long_is_given_up(repository, names):
+    repository.commit({k: v for name in names for k, v in small(f"{TRACK}/{name}").items()})
+    document = gated(repository, Bounds(seconds=0.001, plan=Plan()))
+    for one in document["records"]:
+        assert (one["verdict"], one["error"]) == (None, "not done within 0.001 s")
+    assert document["outcome"] == ("inconclusive" if len(names) == 1 else "fail")  # `one-record`
+
+
 def test_a_record_that_cannot_be_read_stops_no_other(repository):
     repository.commit(small(f"{TRACK}/second", changes={"big.bin": bytes(100)}))
     (repository.path / TRACK / "linked").symlink_to("first")
@@ -136,7 +149,7 @@ def test_a_record_that_cannot_be_read_stops_no_other(repository):
     assert "expected a record folder, found a symbolic link" in records["linked"]["error"]
     assert "characters that no path needs" in records["strange"]["error"]
     assert records["linked"]["outcome"] == records["strange"]["outcome"] == "inconclusive"
-    assert records["second"]["verdict"] is not None
+    assert records["second"]["verdict"] is not None, records["second"]["error"]
 
 
 def test_a_name_that_is_not_utf8_is_shown_and_audited(repository):
