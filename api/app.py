@@ -19,10 +19,22 @@ from api.jobs import Jobs
 from api.keys import Keys
 from api.metrics import Measure, Metrics
 from api.middleware import FORM_BYTES, AddHeaders, LimitBody, TakeTurns
-from api.routes import audits, board, events, log, pages, review, rules, session, verdicts
+from api.routes import (
+    audits,
+    board,
+    events,
+    log,
+    pages,
+    review,
+    rules,
+    session,
+    verdict_page,
+    verdicts,
+)
 from api.routes.dependencies import own_page, right_host
 from api.settings import Settings
 from api.store import Store
+from api.web.drawn import Drawn
 from auditor import __version__
 from auditor.errors import ToolError
 from auditor.keys import private_key
@@ -117,7 +129,8 @@ def create_app(service: Service) -> FastAPI:
     app.state.jobs = service.jobs
     app.state.keys = Keys(service.database, service.settings)
     app.state.rates = Rates()
-    for noun in (pages, board, session, audits, events, verdicts, log, rules, review):
+    app.state.drawn = Drawn()
+    for noun in (pages, board, verdict_page, session, audits, events, verdicts, log, rules, review):
         app.include_router(noun.router)
     app.include_router(audits.batches)
     errors.install(app)

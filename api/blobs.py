@@ -3,14 +3,17 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 from auditor.errors import ToolError
 
 STALE_SECONDS = 3600
 """No write of an archive takes as long; what is older was interrupted."""
+CHUNK_BYTES = 2**20
 
 
 class Blobs:
@@ -26,24 +29,23 @@ class Blobs:
                 if time.time() - left.stat().st_mtime > STALE_SECONDS:
                     left.unlink()
 
-    def put(self, data: bytes) -> str:
-        """Keep these bytes; the answer is their name."""
-        sha256 = hashlib.sha256(data).hexdigest()
+    def put(self, data: BinaryIO, sha256: str) -> None:
+        """Keep the bytes of this file, whose digest it is."""
         target = self.path(sha256)
         if target.exists():
-            return sha256
+            return
         target.parent.mkdir(exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".incoming-", dir=self._folder)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                data.seek(0)
+                shutil.copyfileobj(data, file, CHUNK_BYTES)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, target)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        return sha256
 
     def get(self, sha256: str) -> bytes:
         """The bytes of this name; ToolError when the disk has others or none."""

@@ -3,7 +3,7 @@
 DBOS keeps the queue: in the service's PostgreSQL, or in an SQLite file of its own. Its workflow
 holds one step, and the step can be repeated at any point: `Store.start` counts the attempts, and
 only the newest attempt may say something. DBOS leaves the jobs of a lost worker lying; the watch
-at the end of this file finds and resumes them.
+at the end of this file finds and resumes them (`api.lost`).
 """
 
 import logging
@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.apart import CrashError, Stopped, audit_apart
 from api.db import WATCHING
+from api.lost import Lost
 from api.settings import Settings
 from api.store import Store
 from api.tables import AuditRow
@@ -35,9 +36,6 @@ PROGRESS_SECONDS = 0.5
 """A progress row at most this often, unless what is being done changes."""
 BEATS = 4
 """Signs of life in one lease."""
-
-WAITING = ("ENQUEUED", "DELAYED")
-"""What DBOS calls a job that any worker may take."""
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +58,7 @@ class Jobs:
         self._settings = settings
         self._store = store
         self._workflow: Callable[[str], None] | None = None
-        self._dropped: set[str] = set()
+        self._lost = Lost(store, [QUEUE], self.put, self.worker)
         self._working: dict[str, _Work] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -231,7 +229,9 @@ class Jobs:
         self.stop_unwanted()
         with self._store.database.alone(WATCHING) as alone:
             if alone:
-                self._take_up(living)
+                with self._lock:
+                    working = set(self._working)
+                self._lost.take_up(living, working)
 
     def stop_unwanted(self) -> None:
         """Stop what was cancelled, and what another worker has taken over."""
@@ -242,24 +242,3 @@ class Jobs:
             for audit_id, work in mine:
                 if (audit_id, work.attempt) not in ours:
                     work.stop.set()
-
-    def _take_up(self, living: set[str]) -> None:
-        """Find the audits that no live job stands behind."""
-        dropped: set[str] = set()
-        for audit_id, number in self._store.unfinished().items():
-            job = DBOS.get_workflow_status(f"{audit_id}-{number}")
-            if job is None:
-                self.put(audit_id, number)
-            elif job.status == "PENDING":
-                # Ours, and not worked on: its end could not be written while the database was away.
-                # Seen twice, because a job is pending a moment before its work begins.
-                if job.executor_id == self.worker and audit_id not in self._working:
-                    dropped.add(audit_id)
-                if job.executor_id not in living or audit_id in dropped & self._dropped:
-                    log.warning("audit %s: worker %s is lost", audit_id, job.executor_id)
-                    DBOS.resume_workflow(job.workflow_id, queue_name=QUEUE)
-            elif job.status not in WAITING and (another := self._store.next_job(audit_id)):
-                # As when the database was away at its end; the attempts are limited in any case.
-                log.warning("audit %s: its job ended as %s without a word", audit_id, job.status)
-                self.put(audit_id, another)
-        self._dropped = dropped

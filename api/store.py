@@ -3,11 +3,12 @@
 import hashlib
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -82,24 +83,26 @@ class Store:
         self.database = database
         self.blobs = blobs
 
-    def accept(self, archive: bytes, asked: Asked) -> tuple[str, bool]:
+    def accept(self, archive: BinaryIO, asked: Asked) -> tuple[str, bool]:
         """Keep an archive and an audit of it that waits: the audit's id, and whether it is new.
 
         It is not when the Idempotency-Key was used before, nor when there is a verdict on the same
         bytes by the same ruleset and engine and no other one was asked for.
         """
-        sha256 = hashlib.sha256(archive).hexdigest()
+        archive.seek(0)
+        sha256 = hashlib.file_digest(archive, "sha256").hexdigest()  # type: ignore[arg-type]
+        size = archive.tell()
         with self.database.read() as session:
             if not asked.again and (known := _answered(session, sha256, asked)):
                 return known, False
             # Before the bytes are kept: what is refused must not fill the disk.
             _within_quota(session, asked)
-        self.blobs.put(archive)
+        self.blobs.put(archive, sha256)
         try:
             with self.database.write() as session:
                 self.database.take_turns(session, asked.actor)
                 _within_quota(session, asked)
-                self._keep(session, sha256, asked.digest, len(archive))
+                self._keep(session, sha256, asked.digest, size)
                 audit_id = add_audit(session, sha256, asked)
         except IntegrityError:
             # The key was used before, perhaps by a request at the same time.
@@ -217,12 +220,13 @@ class Store:
             row = session.execute(query).one_or_none()
         return (0, True) if row is None else (row.version, row.state not in UNENDED)
 
-    def unfinished(self) -> dict[str, int]:
-        """Audits that wait or run, oldest first, each with the number of its job."""
+    def unfinished(self, limit: int, after: str | None = None) -> Sequence[Row[str, int]]:
+        """Audits that wait or run, by id, each with the number of its job; those after this id."""
         with self.database.read() as session:
             query = select(AuditRow.id, AuditRow.jobs).where(AuditRow.state.in_(UNENDED))
-            rows = session.execute(query.order_by(AuditRow.created))
-            return {row.id: row.jobs for row in rows}
+            if after is not None:
+                query = query.where(AuditRow.id > after)
+            return session.execute(query.order_by(AuditRow.id).limit(limit)).all()
 
     def next_job(self, audit_id: str) -> int | None:
         """The number of another job for an audit; None when it has ended."""

@@ -17,7 +17,7 @@ from fastapi import (
 )
 from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from api import search
 from api.access import Scope
@@ -87,27 +87,26 @@ def create_audit(
         )
     if callback is not None:
         address_of(callback)
+    size = archive.size or 0
+    if size > settings.max_upload_bytes:
+        raise TooLarge(size, settings.max_upload_bytes, exact=True)
+    name = PurePosixPath((archive.filename or "").replace("\\", "/")).name[-MAX_NAME:]
     with _one_at_a_time:
-        data = archive.file.read(settings.max_upload_bytes + 1)
-        if len(data) > settings.max_upload_bytes:
-            size = archive.size or len(data)
-            raise TooLarge(size, settings.max_upload_bytes, exact=archive.size is not None)
-        name = PurePosixPath((archive.filename or "").replace("\\", "/")).name[-MAX_NAME:]
-        digest = Submission.from_archive(data, name).sha256
-        asked = Asked(
-            name=name,
-            digest=digest,
-            run=run,
-            ruleset=ruleset,
-            actor=actor.id,
-            audits_per_day=actor.audits_per_day,
-            key=idempotency_key,
-            again=again,
-            batch=batch,
-            callback=callback,
-            request_id=request_id,
-        )
-        audit_id, new = store.accept(data, asked)
+        digest = Submission.from_archive(archive.file.read(), name).sha256
+    asked = Asked(
+        name=name,
+        digest=digest,
+        run=run,
+        ruleset=ruleset,
+        actor=actor.id,
+        audits_per_day=actor.audits_per_day,
+        key=idempotency_key,
+        again=again,
+        batch=batch,
+        callback=callback,
+        request_id=request_id,
+    )
+    audit_id, new = store.accept(archive.file, asked)
     if not new:
         return _show_new(request, store, audit_id, status_code=200)
     try:
@@ -199,7 +198,8 @@ def read_audit(request: Request, actor: ReaderDep, row: AuditDep, session: Sessi
 def status_of(store: Store, audit_id: str) -> AuditStatus:
     """An audit as it is now."""
     with store.database.read() as session:
-        return _status(session.get_one(AuditRow, audit_id), session)
+        parts = [joinedload(AuditRow.submission), joinedload(AuditRow.verdict)]
+        return _status(session.get_one(AuditRow, audit_id, options=parts), session)
 
 
 def _status(row: AuditRow, session: Session) -> AuditStatus:

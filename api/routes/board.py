@@ -1,4 +1,4 @@
-"""Pages to read: the leaderboard, verdicts, rules; and those on which reviewers decide."""
+"""Pages to read: the leaderboard, lists, rules; and those on which reviewers decide."""
 
 import json
 import textwrap
@@ -6,23 +6,13 @@ import textwrap
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from api import search
 from api.errors import not_found
-from api.routes.dependencies import (
-    After,
-    ReviewDep,
-    ReviewerDep,
-    SessionDep,
-    VerdictDep,
-    next_page,
-    reader,
-)
+from api.routes.dependencies import After, ReviewDep, ReviewerDep, SessionDep, next_page, reader
 from api.routes.review import rejudge_of
-from api.routes.verdicts import Format
 from api.search import Wanted
-from api.tables import AppealRow, NoteRow, RejudgeRow, SummaryRow, SupersededRow, VerdictRow
+from api.tables import AppealRow, RejudgeRow, VerdictRow
 from api.web import page
 from auditor.audit import ENGINE
 from auditor.report.html import render_html
@@ -75,45 +65,6 @@ def read_verdicts(
         rules=RULES,
         following=next_page(request, following),
     )
-
-
-@router.get("/verdicts/{verdict_id}")
-def read_verdict_page(request: Request, row: VerdictDep, session: SessionDep) -> Response:
-    """A verdict with what people added to it."""
-    summary = session.get_one(SummaryRow, row.id)
-    newer = session.get(SupersededRow, row.id)
-    appeals = select(AppealRow).where(AppealRow.verdict_id == row.id)
-    notes = select(NoteRow).where(NoteRow.verdict_id == row.id)
-    return page(
-        request,
-        "verdict.html.j2",
-        headers=FRESH,
-        verdict=row,
-        audit=row.audit,
-        summary=summary,
-        document=json.loads(row.document),
-        newer=newer and newer.by_id,
-        pending=_pending(session, row),
-        others=_others(session, row, summary),
-        appeals=session.scalars(appeals.order_by(AppealRow.created)).all(),
-        notes=session.scalars(notes.order_by(NoteRow.id)).all(),
-        formats=list(Format),
-    )
-
-
-def _pending(session: Session, row: VerdictRow) -> RejudgeRow | None:
-    """The set that a verdict belongs to, while it is not applied."""
-    if row.audit.rejudge_id is None:
-        return None
-    found = session.get_one(RejudgeRow, row.audit.rejudge_id)
-    return None if found.state == "applied" else found
-
-
-def _others(session: Session, row: VerdictRow, summary: SummaryRow) -> list[VerdictRow]:
-    """The latest other verdicts on the same files."""
-    wanted = Wanted(submission=summary.submission, current=False)
-    found, _ = search.verdicts(session, wanted, 11, None)
-    return [verdict for verdict, _ in found if verdict.id != row.id][:10]
 
 
 @router.get("/compare")

@@ -1,7 +1,7 @@
 """What routes ask for, named once: who asks, and what about."""
 
 import hmac
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Query, Request
@@ -27,31 +27,40 @@ from api.search import MOST
 from api.settings import Settings
 from api.store import Store
 from api.tables import AuditRow, VerdictRow
+from api.web.drawn import Drawn
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def _store(request: Request) -> Store:
+async def _store(request: Request) -> Store:
     store: Store = request.app.state.store
     return store
 
 
-def _jobs(request: Request) -> Jobs:
+async def _jobs(request: Request) -> Jobs:
     jobs: Jobs = request.app.state.jobs
     return jobs
 
 
-def _keys(request: Request) -> Keys:
+async def _drawn(request: Request) -> Drawn:
+    drawn: Drawn = request.app.state.drawn
+    return drawn
+
+
+async def _keys(request: Request) -> Keys:
     keys: Keys = request.app.state.keys
     return keys
 
 
+# What only looks at the request is a coroutine: a plain function would be sent to another thread,
+# which costs more than all that it does.
 SettingsDep = Annotated[Settings, Depends(_settings)]
 StoreDep = Annotated[Store, Depends(_store)]
 JobsDep = Annotated[Jobs, Depends(_jobs)]
+DrawnDep = Annotated[Drawn, Depends(_drawn)]
 KeysDep = Annotated[Keys, Depends(_keys)]
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Entries of one page.")]
 After = Annotated[
@@ -69,7 +78,7 @@ def next_page(request: Request, cursor: str | None) -> str | None:
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-def right_host(request: Request, settings: SettingsDep) -> None:
+async def right_host(request: Request, settings: SettingsDep) -> None:
     """Refuse what is addressed to a name that is not ours."""
     hosts = known_hosts(settings)
     name = host_name(request.headers.get("host", ""))
@@ -118,7 +127,7 @@ async def _sent_token(request: Request) -> str:
     return value if isinstance(value, str) else ""
 
 
-def own_page(request: Request, sent: Annotated[str, Depends(_sent_token)]) -> None:
+async def own_page(request: Request, sent: Annotated[str, Depends(_sent_token)]) -> None:
     """Refuse a form that another site's page sends with this browser.
 
     A browser says where a form comes from, and sends cookies along; what brings neither, or a key,
@@ -139,15 +148,15 @@ def own_page(request: Request, sent: Annotated[str, Depends(_sent_token)]) -> No
         raise HTTPException(403, "the form is not of a page of this service; load the page again")
 
 
-def reader(actor: IdentifiedDep, settings: SettingsDep) -> Actor:
+async def reader(actor: IdentifiedDep, settings: SettingsDep) -> Actor:
     """Who may read: anybody with a key, or everybody where verdicts are public."""
     if actor is NOBODY and not settings.public_reads:
         raise Unauthorized("reading needs a key: send it as `Authorization: Bearer KEY`")
     return actor
 
 
-def _with(scope: Scope) -> Callable[[Actor], Actor]:
-    def allowed(actor: IdentifiedDep) -> Actor:
+def _with(scope: Scope) -> Callable[[Actor], Awaitable[Actor]]:
+    async def allowed(actor: IdentifiedDep) -> Actor:
         if actor is NOBODY:
             raise Unauthorized(f"this needs a key with the scope {scope}")
         if not actor.may(scope):
@@ -163,7 +172,7 @@ ReviewerDep = Annotated[Actor, Depends(_with(Scope.REVIEW))]
 AdminDep = Annotated[Actor, Depends(_with(Scope.ADMIN))]
 
 
-def request_id(request: Request) -> str:
+async def request_id(request: Request) -> str:
     """The id that the answer and the log have of this request."""
     made: str = request.state.request_id
     return made
@@ -172,7 +181,7 @@ def request_id(request: Request) -> str:
 RequestIdDep = Annotated[str, Depends(request_id)]
 
 
-def _review(store: StoreDep) -> Review:
+async def _review(store: StoreDep) -> Review:
     return Review(store)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from api import search
 from api.routes.dependencies import (
     After,
+    DrawnDep,
     Limit,
     RequestIdDep,
     ReviewDep,
@@ -27,7 +28,7 @@ from api.routes.dependencies import (
 from api.schemas import Appeal, Note, VerdictEntry, VerdictPage
 from api.search import Wanted
 from api.tables import AppealRow, NoteRow, SummaryRow
-from api.web import wants_page
+from api.web import known_by, wants_page
 from api.web.badge import badge
 from auditor import __version__
 from auditor.attest import attest
@@ -135,6 +136,7 @@ def read_verdict(
     request: Request,
     row: VerdictDep,
     settings: SettingsDep,
+    drawn: DrawnDep,
     form: Annotated[Format | None, Query(alias="format")] = None,
 ) -> Response:
     """The verdict v1 document byte for byte as it was stored, or in another form.
@@ -143,21 +145,22 @@ def read_verdict(
     """
     wanted = form or (Format.HTML if wants_page(request) else Format.JSON)
     # A document never changes; its other forms may, when a release draws them better.
-    drawn = "" if wanted is Format.JSON else f"-{wanted}-{__version__}"
-    headers = {"ETag": f'"{row.digest}{drawn}"', "Cache-Control": "no-cache", "Vary": "Accept"}
-    known = request.headers.get("if-none-match", "")
-    if headers["ETag"] in (each.strip().removeprefix("W/") for each in known.split(",")):
+    form_tag = "" if wanted is Format.JSON else f"-{wanted}-{__version__}"
+    headers = {"ETag": f'"{row.digest}{form_tag}"', "Cache-Control": "no-cache", "Vary": "Accept"}
+    if known_by(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     if wanted is Format.JSON:
         return Response(row.document, headers=headers, media_type="application/json")
-    document = json.loads(row.document)
     if wanted is Format.DSSE:
         key = None if settings.signing_key is None else private_key(settings.signing_key)
         # With another key its bytes are others, so nothing may be kept.
         headers = {"Cache-Control": "no-store"}
-        return Response(attest(document, key), headers=headers, media_type="application/json")
+        return Response(
+            attest(json.loads(row.document), key), headers=headers, media_type="application/json"
+        )
     kind, render = RENDERERS[wanted]
-    return Response(render(document), headers=headers, media_type=kind)
+    body = drawn.body((row.id, wanted), lambda: render(json.loads(row.document)))
+    return Response(body, headers=headers, media_type=kind)
 
 
 @router.get("/{verdict_id}/badge.svg", response_class=Response)

@@ -1,5 +1,6 @@
 """Pages for people: one look, no scripts, nothing loaded from elsewhere."""
 
+import hashlib
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,7 +10,7 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from api.access import NOBODY, SESSION_COOKIE, form_token
+from api.access import NOBODY, SESSION_COOKIE, Actor, form_token
 from auditor.report.words import NAMES, clean, place
 
 REQUEST_ID = "X-Request-ID"
@@ -27,6 +28,10 @@ SAFE_HEADERS = {
 }
 
 
+_TOKEN = secrets.token_hex(32).encode()
+"""Stands in a drawn page where the browser's form token belongs: nobody can have written it."""
+
+
 def page(
     request: Request,
     template: str,
@@ -34,16 +39,45 @@ def page(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     **values: Any,
-) -> HTMLResponse:
+) -> Response:
     """A template of this folder as a response; its forms carry the token of this browser."""
+    text = draw(template, getattr(request.state, "actor", NOBODY), values)
+    return _sent(request, text.encode(), status, headers)
+
+
+def draw(template: str, actor: Actor, values: Mapping[str, Any]) -> str:
+    """The text of a page for everybody who may do the same; `tagged` makes it one browser's."""
+    return _ENVIRONMENT.get_template(template).render(
+        values, form_token=_TOKEN.decode(), actor=actor
+    )
+
+
+def tagged(request: Request, body: bytes) -> Response:
+    """A drawn page, or 304 for the browser that has it; people add to it, so it asks each time."""
+    answer = _sent(request, body, 200, {"Cache-Control": "private, no-cache"})
+    tag = f'"{hashlib.sha256(answer.body).hexdigest()}"'
+    if known_by(request, tag):
+        headers = {"Cache-Control": "private, no-cache", "ETag": tag}
+        return Response(status_code=304, headers=headers)
+    answer.headers["ETag"] = tag
+    return answer
+
+
+def known_by(request: Request, tag: str) -> bool:
+    """Whether the client says that it has the body of this tag."""
+    known = request.headers.get("if-none-match", "")
+    return tag in (each.strip().removeprefix("W/") for each in known.split(","))
+
+
+def _sent(
+    request: Request, body: bytes, status: int, headers: Mapping[str, str] | None
+) -> HTMLResponse:
+    """The page with this browser's form token, and a cookie; without a form it needs neither."""
+    if _TOKEN not in body:
+        return HTMLResponse(body, status, headers)
     cookie = request.cookies.get(SESSION_COOKIE)
     known = cookie or secrets.token_urlsafe(32)
-    text = _ENVIRONMENT.get_template(template).render(
-        values,
-        form_token=form_token(known),
-        actor=getattr(request.state, "actor", NOBODY),
-    )
-    answer = HTMLResponse(text, status, headers)
+    answer = HTMLResponse(body.replace(_TOKEN, form_token(known).encode()), status, headers)
     if cookie is None:
         keep_cookie(request, answer, known)
     return answer

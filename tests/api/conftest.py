@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import re
@@ -109,7 +110,9 @@ def upload(
 
 def accept(store: Store, name: str = "x.zip") -> str:
     """An audit that waits and that nobody has queued."""
-    audit_id, new = store.accept(as_zip(), Asked(name=name, digest="d", run=False, again=True))
+    audit_id, new = store.accept(
+        io.BytesIO(as_zip()), Asked(name=name, digest="d", run=False, again=True)
+    )
     assert new
     return audit_id
 

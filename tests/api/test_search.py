@@ -1,5 +1,6 @@
 """Every query on both databases, against plain lists."""
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ def verdict(
 
 def add(store: Store, document: dict[str, Any], run: bool = False) -> str:
     asked = Asked(name="x.zip", digest="d", run=run, again=True)
-    audit_id, _ = store.accept(as_zip(), asked)
+    audit_id, _ = store.accept(io.BytesIO(as_zip()), asked)
     row = store.start(audit_id, 3)
     assert row
     assert store.finish(audit_id, document, row.attempts)
