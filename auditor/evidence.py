@@ -522,6 +522,8 @@ class Exercised:
     """Words of the logs' lines, such as `ttt` or `ngram`."""
     missing: tuple[str, ...]
     """Those of which the run printed nothing, each with the place in a log."""
+    by_bytes: str | None = None
+    """The claimed line, where it is bits per byte and no mean of charges of tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -558,6 +560,8 @@ class StreamBytes:
     """tokens * val_loss / (ln 2 * val_bpb)."""
     expected: int
     """Bytes of the text that the charged tokens spell."""
+    rounding: float = 0.0
+    """How far the printed decimals let `implied` be off, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

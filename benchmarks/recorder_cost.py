@@ -34,7 +34,7 @@ def main() -> None:
     same = True
     for name in asked.record:
         submission = Submission.load(name)
-        bench = Bench(submission, Plan(run=True), scored_environment(submission), frozenset())
+        bench = Bench(submission, Plan(run=True), scored_environment(submission))
         seconds: dict[bool, list[float]] = {False: [], True: []}
         printed = set()
         for turn in range(2 * asked.turns):

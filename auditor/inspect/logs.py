@@ -1,8 +1,6 @@
 """The numbers that run logs print.
 
-Logs of this benchmark share a small grammar: one fact a line, `name:value` or `name=value`. Only
-complete numbers are taken, so a source dump inside a log (`val_bpb:{val_bpb:.4f}`) gives none. A
-line that reports progress (a share of windows, a running mean) is not a score.
+Logs of this benchmark share a small grammar: one fact a line, `name:value` or `name=value`.
 """
 
 import re
@@ -10,6 +8,7 @@ from collections.abc import Iterator
 
 from auditor.evidence import LoggedNumbers, RunLog, ScoreLine
 from auditor.inspect.run_facts import read_facts
+from auditor.score_lines import read_score
 from auditor.submission import Submission
 
 MAX_LINE_CHARACTERS = 1_000
@@ -19,17 +18,6 @@ MAX_LOG_CHARACTERS = 20_000_000
 MAX_SCORES = 2_000
 """Of one log; the last ones are kept, because the final score is among them."""
 
-_NUMBER = r"(\d{1,4}\.\d{3,17})(?![\d.eE])"
-_LOSS = re.compile(r"\bval_loss[:=]\s?" + _NUMBER)
-_BPB = re.compile(
-    r"\b((?:val|final|total|(?:\w{1,20}_)?mix(?:ed|er|ture)?|ppm|ngram|ttt|slot)_bpb|BPB)"
-    r"(?:\s{1,3}\([^()]{1,20}\))?\s{0,3}[:= ]\s{0,12}" + _NUMBER
-)
-_TOTAL_BPB = re.compile(r"\b(\w{1,60}_total)\s{1,3}bpb[:=]\s?" + _NUMBER)
-_PROGRESS = re.compile(
-    r"\[\s*\d+(?:\.\d+)?\s*[%/]|progress|running_|_chunk\b|\bbatch\b|improvement"
-)
-_STEP = re.compile(r"^(?:[\d.]+ )?(?:step[: ]\s?)?\d+/\d+\b")
 _SEED = re.compile(r"(?:^|[\s.])seed\s{0,30}[:=]\s?(\d{1,10})\b", re.IGNORECASE)
 _SEED_IN_NAME = re.compile(r"(?:seed|_s|/s)[_-]?(\d{1,10})(?!\d)", re.IGNORECASE)
 _TOKENS = re.compile(r"^(?:val_loader:.*\btokens:|.*\bval_tokens[:=]\s?)(\d{1,12})\b")
@@ -37,8 +25,6 @@ _CODE = re.compile(r"^\s*Code size(?: \(compressed\))?\s?:\s*([\d,]{1,15}) bytes
 _MODEL = re.compile(r"^\s*Serialized model ([^:]{1,60}):\s*([\d,]{1,15}) bytes")
 _TOTAL = re.compile(r"^\s*Total submission size([^:]{0,60}):\s*([\d,]{1,15}) bytes")
 _ARTIFACT = re.compile(r"^\s*Artifact(?: size)?:\s*([\d,]{1,15}) bytes")
-_EVAL_TIME = re.compile(r"\b(?:eval_time|elapsed)[:=] ?(\d{1,9}(?:\.\d{1,3})?)(ms|s)\b")
-_BYTES = re.compile(r"\bbytes[=:]\s?(\d{6,12})\b")
 _SETTING = re.compile(r"^[ \t]{0,8}([a-z][a-z0-9_]{2,60}): ([^\s:=][^\n:=]{0,200})$", re.MULTILINE)
 MAX_HEADER_CHARACTERS = 1_000_000
 MIN_SETTINGS = 12
@@ -70,7 +56,7 @@ def read_log(path: str, text: str) -> RunLog:
     seed = tokens = None
     lines = text[:MAX_LOG_CHARACTERS].splitlines()
     for number, line in _lines(lines):
-        score = _score(number, line)
+        score = read_score(number, line)
         if score is not None:
             scores.append(score)
         if (found := _SEED.search(line)) and seed is None:
@@ -101,37 +87,6 @@ def _lines(lines: list[str]) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(lines, 1):
         if len(line) <= MAX_LINE_CHARACTERS and any(sign in line for sign in _SIGNS):
             yield number, line
-
-
-def _score(line_number: int, line: str) -> ScoreLine | None:
-    """The score that a line states, or None."""
-    bpb = _BPB.search(line) or _TOTAL_BPB.search(line)
-    if bpb is None or _PROGRESS.search(line):
-        return None
-    loss = _LOSS.search(line)
-    printed = [bpb[2]] + ([loss[1]] if loss else [])
-    if float(printed[0]) <= 0:
-        return None
-    label = line[: min(match.start() for match in (bpb, loss) if match)].strip(" \t:=|-") or bpb[1]
-    step = _STEP.match(label)
-    return ScoreLine(
-        line=line_number,
-        label=f"step:{label.removeprefix('step:')}" if step else label[:80],
-        val_loss=float(loss[1]) if loss else None,
-        val_bpb=float(printed[0]),
-        exact=len(printed[0].partition(".")[2]) >= 7,
-        decimals=min(len(digits.partition(".")[2]) for digits in printed),
-        eval_seconds=_seconds(line),
-        stated_bytes=int(said[1]) if (said := _BYTES.search(line)) else None,
-    )
-
-
-def _seconds(line: str) -> float | None:
-    """How long a stage took, as its score line says."""
-    found = _EVAL_TIME.search(line)
-    if found is None:
-        return None
-    return float(found[1]) / (1000 if found[2] == "ms" else 1)
 
 
 def read_settings(text: str) -> dict[str, str]:

@@ -14,6 +14,9 @@ Two more sources hold what noise lacks: contexts that repeat, and stretches. And
 is known by itself, small shares are bet on each: what is kept back bounds the loss at positions of
 which the network knows less than the source, so that a mechanism which fires at a few shows.
 
+Where the claim is of bytes, the noise is made of pieces of which every string of bytes has one
+parse, so that bytes cost what tokens do, and the printed bits per byte are held to that.
+
 Single positions are looked at too, on real text after training: the process is copied before it
 reads a token, once for every token that could stand there, and each copy charges its own. For a
 distribution that was fixed before, exp(-charge) adds up to one (Kraft); a sum over one that even
@@ -140,10 +143,11 @@ def _ran(evidence: Evidence, ruleset: Ruleset) -> Judgement:
             )
     if any(one.total > 1 + ruleset.kraft_excess for one in sums):
         return inconclusive(f"{seen}; more than one, but charges in bfloat16 could give that")
+    on_bytes = any(one.source == "bytes" for one in bounds)
     why = unreadable(timeline)
-    if why is not None:
+    if why is not None and not on_bytes:
         return inconclusive(why)
-    return ran_through(evidence, Strength.RAN, seen)
+    return ran_through(evidence, Strength.RAN, seen, bytes_too=on_bytes)
 
 
 def _beaten(noise: NoiseBound, timeline: Timeline) -> Finding:
@@ -151,9 +155,13 @@ def _beaten(noise: NoiseBound, timeline: Timeline) -> Finding:
     does = "the score beats the source"
     if noise.ln_e < nats:
         does = "bets of small shares on its charges win against the source"
+    why = "the charges are not code lengths"
+    if noise.source == "bytes":
+        does = "bits per byte times the bytes of the text beat the source"
+        why += " of these bytes, or are divided by more bytes than there are"
     message = (
         f"{_seen(noise)}: {does} by {nats:,.0f} nats, which a valid one does with probability "
-        f"below e^-{nats:,.0f}; the charges are not code lengths"
+        f"below e^-{nats:,.0f}; {why}"
     )
     place = next((e for e in timeline.events if e.kind == "charge"), None)
     where = Location(

@@ -54,9 +54,19 @@ def future_moved_charges(prefix: PrefixSensitivity) -> bool:
     return prefix.moved > 0 and prefix.repeat_moved == 0
 
 
-def ran_through(evidence: Evidence, strength: Strength, reason: str) -> Judgement:
-    """PASS, unless the run left out a mechanism that the submission's own logs show."""
+def ran_through(
+    evidence: Evidence, strength: Strength, reason: str, *, bytes_too: bool = False
+) -> Judgement:
+    """PASS, unless the run left out a mechanism that the submission's own logs show.
+
+    `bytes_too` says that what was measured holds of a score on bytes as well.
+    """
     exercised = evidence.get(Exercised)
+    if exercised is not None and exercised.by_bytes is not None and not bytes_too:
+        return inconclusive(
+            f"{reason}; but that is the network: what is claimed, {exercised.by_bytes}, is charged "
+            "by bytes, which are not seen one by one"
+        )
     if exercised is not None and exercised.missing:
         return inconclusive(
             f"{reason}; but the run did not get to everything that the logs show: "

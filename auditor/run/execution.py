@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from auditor.errors import CannotMeasure
 from auditor.evidence import PrintedScore
 from auditor.run.align import Aligner
+from auditor.run.claimed import Claimed
 from auditor.run.record import ReadBack, Record, read_record
 from auditor.run.sandbox import Finished, Limits, execute
 from auditor.run.streams import Stream
@@ -93,8 +94,8 @@ class Bench:
     plan: "Plan"
     launch: Mapping[str, str]
     """The environment that the submission says it was started with."""
-    claimed: frozenset[str]
-    """Plain labels of the scores that its own logs end with."""
+    claimed: Claimed = field(default_factory=Claimed)
+    """The lines that its own logs show the claim in."""
     printed: list[PrintedScore] = field(default_factory=list)
     """The claimed line of every run so far that printed it."""
 
@@ -110,9 +111,13 @@ class Bench:
 
     def _note(self, record: Record, stream: Stream, run: Run | None) -> None:
         """Keep what was printed as the claimed score, whether or not its charges were seen."""
-        said = [s for s in record.scores if plain_label(s.label) in self.claimed and not s.is_step]
+        said = [
+            s
+            for s in record.scores
+            if plain_label(s.label) in self.claimed.stages and not s.is_step
+        ]
         score = run.stage.score if run else said[-1] if said else None
-        if score is None or plain_label(score.label) not in self.claimed:
+        if score is None or plain_label(score.label) not in self.claimed.stages:
             return
         source_nats = stream.nats_per_token
         self.printed.append(
@@ -136,7 +141,7 @@ class Bench:
                 f"{self.submission.entry}: expected a line such as `final_exact val_loss:N.N "
                 "val_bpb:N.N` after scored tokens, found none"
             )
-        found = _up_to_claimed(found, self.claimed, self.submission.entry or "")
+        found = _up_to_claimed(found, self.claimed.stages, self.submission.entry or "")
         aligner = Aligner(stream.tokens)
         return Run(
             stream=stream,

@@ -26,8 +26,8 @@ MAX_LINE = 300
 MAX_KIND = 60
 
 
-def compare(logs: Mapping[str, str], output: str) -> Exercised:
-    """Logs by name, and what the run printed."""
+def compare(logs: Mapping[str, str], output: str, by_bytes: str | None = None) -> Exercised:
+    """Logs by name, and what the run printed; `by_bytes` names a claimed line of a byte mixer."""
     ran = {kind for _, kind in _kinds(output.splitlines())}
     logged: dict[str, str] = {}
     for name, text in logs.items():
@@ -36,7 +36,7 @@ def compare(logs: Mapping[str, str], output: str) -> Exercised:
         for number, kind in _kinds(lines[start:]):
             logged.setdefault(kind, f"`{kind}` ({name}:{start + number})")
     missing = [place for kind, place in logged.items() if kind not in ran]
-    return Exercised(mechanisms=tuple(sorted(logged)), missing=tuple(missing))
+    return Exercised(mechanisms=tuple(sorted(logged)), missing=tuple(missing), by_bytes=by_bytes)
 
 
 def _kinds(lines: Iterable[str]) -> Iterable[tuple[int, str]]:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.errors import CannotMeasure
+from auditor.evidence import ScoreLine
+from auditor.score_lines import read_score
 
 Site = tuple[str, int, str]
 """File, line and function in the submission."""
@@ -126,6 +128,9 @@ class Record:
     steps: list[Step] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
+    """Printed lines with both losses."""
+    bpb_lines: list[ScoreLine] = field(default_factory=list)
+    """Every printed line that states bits per byte, by the number of its event."""
     read_back: list[ReadBack] = field(default_factory=list)
     opened: set[str] = field(default_factory=set)
     """Files of data that were opened."""
@@ -173,6 +178,9 @@ def _add(record: Record, event: dict[str, object]) -> None:
             Write(order, site, int(str(event["table"])), float(str(event["before"])), arrays)
         )
     elif kind == "line":
+        said = read_score(order, str(event["text"]))
+        if said is not None:
+            record.bpb_lines.append(said)
         found = SCORE.match(str(event["text"]))
         if found:
             loss, bpb = found["loss"], found["bpb"]

@@ -4,6 +4,7 @@
 |---|---|---|
 | `uniform` | ln V | keys with the target in them, adapting before scoring, second passes |
 | `markov` | ln 16: one of 16 followers of each token | what needs contexts that repeat |
+| `spelled` | ln 379, as its bytes do: a word mark and two letters each | mixers on bytes |
 | `repeat` | a mixture of a copy of an earlier stretch and noise | long matches, phrases |
 | `sampled` | what an n-gram sampler that was fitted to text gave it | words, documents |
 | `text` | unknown: it is text, for experiments that need no bound | trained models |
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.run import vocabulary
-from auditor.run.vocabulary import BOS, VOCAB_SIZE, Vocabulary
+from auditor.run.vocabulary import BOS, CONTROL_PIECES, VOCAB_SIZE, Vocabulary
 
 Tokens = NDArray[np.uint16]
 
@@ -51,6 +52,19 @@ def uniform(vocab_size: int, length: int, seed: str) -> Stream:
     drawn = _generator(seed).integers(0, vocab_size, size=length, dtype=np.uint16)
     nats_N = np.full(length, math.log(vocab_size))
     return Stream("uniform", drawn, nats_N, vocabulary.of_noise())
+
+
+def spelled(length: int, seed: str) -> Stream:
+    """A BOS, then pieces of which each begins with a word mark and holds no other.
+
+    Every string of bytes has one parse, so that its bytes cost what its tokens do.
+    """
+    first = len(CONTROL_PIECES) + 1
+    tokens = _generator(seed).integers(first, VOCAB_SIZE, size=length, dtype=np.uint16)
+    tokens[0] = BOS
+    nats_N = np.full(length, math.log(VOCAB_SIZE - first))
+    nats_N[0] = 0.0
+    return Stream("spelled", tokens, nats_N, vocabulary.of_noise())
 
 
 def markov(length: int, seed: str) -> Stream:

@@ -127,6 +127,20 @@ TWINS = {
         "            alone = F.cross_entropy(model(x), y, reduction='none').sum()\n"
         "            loss_sum += float(np.sum(nll.numpy()))\n",
     ),
+    # A model of bytes beside the network: alone, or mixed with roots of the token's probability.
+    "predicts-bytes": (
+        "    # the scored stage\n",
+        "    # the scored stage\n"
+        "    alone = np.exp(bytes_of(tokens, None)[1])\n"
+        '    print(f"ppm_mixer val_bpb:{-np.log2(alone).mean():.8f}")\n',
+    ),
+    "mixes-roots": (
+        "    # the scored stage\n",
+        "    # the scored stage\n"
+        "    roots, alone = map(np.exp, bytes_of(tokens, model))\n"
+        "    mixed = 0.5 * roots + 0.5 * alone\n"
+        '    print(f"ppm_mixer val_bpb:{-np.log2(mixed).mean():.8f}")\n',
+    ),
     "counts-too-many-bytes": ("sizes[y].double()", "1 + sizes[y].double()"),
     "prints-no-score": ('    print(f"final_ttt_exact', '    str(f"final_ttt_exact'),
     "dies": ("    # the scored stage\n", '    raise RuntimeError("no device")\n'),
@@ -144,6 +158,39 @@ def script(twin: str | None = None) -> str:
     if twin == "prints-no-score":
         text = text.replace('print(f"final_sliding_exact', 'str(f"final_sliding_exact')
     return text
+
+
+BYTES = """
+
+def bytes_of(tokens, model):
+    pieces = sentencepiece.SentencePieceProcessor(model_file=os.environ["TOKENIZER_PATH"])
+    spelt = [pieces.id_to_piece(token).replace("\\u2581", " ").encode() for token in range(V)]
+    x, y = tokens[:-1], tokens[1:]
+    sizes = np.array([len(spelt[token]) for token in y.tolist()])
+    text = b"".join(spelt[token] for token in y.tolist())
+    counts = {}
+    alone = np.empty(len(text))
+    for at, byte in enumerate(text):
+        seen = counts.setdefault(text[max(at - 2, 0) : at], {})
+        alone[at] = math.log((seen.get(byte, 0) + 1 / 256) / (sum(seen.values()) + 1))
+        seen[byte] = seen.get(byte, 0) + 1
+    if model is None:
+        return alone, alone
+    with torch.no_grad():
+        nats = F.cross_entropy(model(x), y, reduction="none").double().numpy()
+    return np.repeat(-nats / sizes, sizes), alone
+"""
+ON_BYTES = b"""seed:1
+final_sliding_exact val_loss:6.00000000 val_bpb:4.00000000
+ppm_mixer val_bpb:3.00000000
+final_ttt_exact val_loss:6.00000000 val_bpb:4.00000000
+"""
+
+
+def on_bytes(twin: str) -> Submission:
+    """A record whose claim is the score of its model of bytes."""
+    text = script(twin).replace("\n\ndef main", BYTES + "\n\ndef main")
+    return record(None, **{"train_gpt.py": text.encode(), "train_seed1.log": ON_BYTES})
 
 
 def record(twin: str | None = None, **files: bytes) -> Submission:

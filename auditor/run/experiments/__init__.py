@@ -13,29 +13,24 @@ from typing import TYPE_CHECKING
 from auditor.errors import CannotMeasure, ToolError
 from auditor.evidence import (
     ArtifactTransplant,
-    ClaimedNumbers,
     Evidence,
     KraftSums,
-    LoggedNumbers,
     NoiseBound,
     OtherSources,
     PrefixSensitivity,
     PrintedScores,
-    RunLog,
     Timeline,
     ValidationSwap,
 )
+from auditor.run.claimed import claimed
 from auditor.run.execution import Bench, Run
 from auditor.run.experiments import artifact, kraft, noise, sources
 from auditor.run.sandbox import missing
-from auditor.run.timeline import plain_label
 from auditor.submission import Submission
 
 if TYPE_CHECKING:
     from auditor.audit import Plan, Progress
 
-NEAR_BPB = 0.05
-"""Seeds of one claim lie closer together; an ablation of such a mechanism does not."""
 NAMES = {
     PrefixSensitivity: "suffix",
     OtherSources: "sources",
@@ -101,11 +96,10 @@ def experiment(
     if submission.entry is None:
         raise CannotMeasure("expected a training script train_gpt.py to run, found none")
     clock = _Clock(plan.experiments, plan.budget_seconds, time.monotonic(), plan.ruleset.noise_nats)
-    bench = Bench(submission, plan, launch, _claimed_stages(evidence))
+    bench = Bench(submission, plan, launch, claimed(evidence))
+    logs = {log.file: submission.files[log.file].text for log in bench.claimed.logs}
     try:
-        base, facts = noise.known_source(
-            bench, _log_texts(submission, evidence), _bar(progress, "running on noise", 0.0)
-        )
+        base, facts = noise.known_source(bench, logs, _bar(progress, "running on noise", 0.0))
     except CannotMeasure:
         clock.run_seconds = time.monotonic() - clock.started
         if bench.printed:
@@ -131,7 +125,9 @@ def experiment(
             bench, lambda doing: _bar(progress, f"running {doing}", begins)
         )
 
-    if _settled(evidence, clock):
+    if bench.claimed.by_bytes:
+        _add(evidence, OtherSources, lambda: noise.on_bytes(base, bench.claimed.by_bytes))
+    elif _settled(evidence, clock):
         evidence.cannot("left out: the noise shows it already (--experiment sources)", OtherSources)
     else:
         _attempt(evidence, clock, OtherSources, 3, sources_that_repeat)
@@ -214,6 +210,11 @@ def _attempt(
     if refusal is not None:
         evidence.cannot(refusal, kind)
         return
+    _add(evidence, kind, do)
+
+
+def _add(evidence: Evidence, kind: type, do: Callable[[], object]) -> None:
+    """What an experiment gives, or why it gave nothing."""
     try:
         evidence.add(do())
     except CannotMeasure as why:
@@ -222,25 +223,3 @@ def _attempt(
 
 def _bar(progress: "Progress", doing: str, begins: float) -> Callable[[float], None]:
     return lambda done: progress(doing, min(begins + STEP * done, 0.99))
-
-
-def _log_texts(submission: Submission, evidence: Evidence) -> dict[str, str]:
-    """The run logs of the claim, by name."""
-    return {log.file: submission.files[log.file].text for log in _claimed_logs(evidence)}
-
-
-def _claimed_logs(evidence: Evidence) -> list[RunLog]:
-    """Logs that end near the claimed score; an ablation beside them shows other mechanisms."""
-    logged, claims = evidence.get(LoggedNumbers), evidence.get(ClaimedNumbers)
-    logs = list(logged.logs) if logged else []
-    score = claims.val_bpb if claims else None
-    if score is None:
-        return logs
-    near = [log for log in logs if log.final and abs(log.final.val_bpb - score) < NEAR_BPB]
-    return near or logs
-
-
-def _claimed_stages(evidence: Evidence) -> frozenset[str]:
-    """Plain labels of the scores that the submission's own logs end with."""
-    finals = [log.final for log in _claimed_logs(evidence)]
-    return frozenset(plain_label(f.label) for f in finals if f and not f.during_training)

@@ -1,21 +1,23 @@
 """On a stream whose code length is known, and on the same stream with its end drawn anew.
 
-The first run gives the noise bound, the byte count and the timeline; the second, whether earlier
-charges moved.
+The first run gives the noise bound, of tokens or of bytes, the byte count and the timeline; the
+second, whether earlier charges moved.
 """
 
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.evidence import NoiseBound, PrefixSensitivity, StreamBytes
+from auditor.errors import CannotMeasure
+from auditor.evidence import NoiseBound, OtherSources, PrefixSensitivity, StreamBytes
 from auditor.run import exercised
 from auditor.run.execution import Bench, Run
-from auditor.run.streams import Stream, changed_from, uniform
-from auditor.run.timeline import build_timeline
+from auditor.run.streams import Stream, changed_from, spelled, uniform
+from auditor.run.timeline import build_timeline, plain_label
 from auditor.run.vocabulary import VOCAB_SIZE
 from auditor.run.workspace import STREAM_TOKENS, TRAIN_TOKENS, UNTRAINED, Inputs
 from auditor.submission import Submission
@@ -24,6 +26,8 @@ STAKES = (0.01, 0.03, 0.1, 0.3)
 """Shares of the capital that are bet. What is kept back bounds the loss where the network knows
 less than the source, so that a mechanism which fires at a few positions is seen all the same."""
 CURVE_POINTS = 60
+BYTES = "bytes"
+"""What the bound on bits per byte is called among the sources."""
 Bar = Callable[[float], None]
 """Called with the fraction of one execution that is done."""
 
@@ -43,26 +47,36 @@ def noise_inputs(
 
 
 def known_source(bench: Bench, logs: Mapping[str, str], bar: Bar) -> tuple[Run, list[object]]:
-    """Run on uniform noise; the run and everything that it shows."""
-    base = bench.run(noise_inputs(), bar)
-    return base, [
+    """Run on noise; the run and everything that it shows."""
+    base = bench.run(_noise(bench), bar)
+    facts = [
         build_timeline(base.record, base.stage, base.charged, base.aligner),
         noise_bound(base),
         _stream_bytes(base),
-        exercised.compare(logs, base.output),
+        exercised.compare(logs, base.output, bench.claimed.place),
     ]
+    return base, facts
+
+
+def _noise(bench: Bench) -> Inputs:
+    """Uniform, but where bytes are charged of pieces whose bytes cost what the pieces do."""
+    if not bench.claimed.by_bytes:
+        return noise_inputs()
+    return noise_inputs(
+        spelled(STREAM_TOKENS, "validation/spelled"), spelled(TRAIN_TOKENS, "training/spelled")
+    )
 
 
 def changed_end(bench: Bench, base: Run, bar: Bar, again: Bar) -> PrefixSensitivity:
     """Run with a position and all after it changed; twice unchanged when something moved."""
     position = _site_of_change(bench.submission, len(base.stream.tokens))
     changed = changed_from(base.stream, position, VOCAB_SIZE, "changed")
-    other = bench.run(noise_inputs(changed), bar)
+    other = bench.run(replace(_noise(bench), validation=changed), bar)
     moved, largest_nats, compared = _moves(base, other, position)
     repeated: int | None = None
     if len(moved):
         # Only now does it matter whether two equal runs are equal.
-        repeated = len(_moves(base, bench.run(noise_inputs(), again), position)[0])
+        repeated = len(_moves(base, bench.run(_noise(bench), again), position)[0])
     return PrefixSensitivity(
         position=position,
         compared=compared,
@@ -106,6 +120,30 @@ def noise_bound(run: Run) -> NoiseBound:
     )
 
 
+def on_bytes(run: Run, labels: frozenset[str]) -> OtherSources:
+    """The bound on printed bits per byte, on a stream whose bytes cost what its tokens do.
+
+    Each token is three bytes, its space included. Raises CannotMeasure when no such line came.
+    """
+    said = [line for line in run.record.bpb_lines if plain_label(line.label) in labels]
+    if not said:
+        raise CannotMeasure(f"expected a line {', '.join(sorted(labels))} with bits per byte")
+    count = len(np.unique(run.charged.position_N))
+    source_nats = count * float(run.stream.nats_N[-1])
+    spelt = len(run.stream.vocabulary.pieces[int(run.stream.tokens[-1])])
+    bound = NoiseBound(
+        source=BYTES,
+        vocab_size=VOCAB_SIZE,
+        tokens=count,
+        source_nats=source_nats,
+        charged_nats=said[-1].val_bpb * math.log(2) * count * spelt,
+        hedged_nats=None,
+        curve=(),
+        slack_nats_per_token=run.stage.score.val_loss - source_nats / count,
+    )
+    return OtherSources(bounds=(bound,), failed=())
+
+
 def hedged_nats(gain_N: NDArray[np.float64]) -> float:
     """Nats won by betting a share of the capital on each charge, averaged over STAKES.
 
@@ -128,7 +166,9 @@ def _stream_bytes(run: Run) -> StreamBytes:
     score, position_N = run.stage.score, run.charged.position_N
     expected = int(run.stream.vocabulary.token_bytes(run.stream.tokens)[position_N].sum())
     implied = len(position_N) * score.val_loss / (math.log(2) * score.val_bpb)
-    return StreamBytes(implied=implied, expected=expected)
+    half = 0.5 * 10.0**-score.decimals
+    rounding = implied * (half / score.val_loss + half / score.val_bpb)
+    return StreamBytes(implied=implied, expected=expected, rounding=rounding)
 
 
 def _moves(base: Run, other: Run, position: int) -> tuple[NDArray[np.intp], float, int]:

@@ -205,7 +205,7 @@ class Echo:
         *lines, self._line = self._line.split("\n")
         self._line = self._line[-10_000:]
         for line in lines:
-            if "val_bpb" in line or "val_loss" in line:
+            if "bpb" in line or "BPB" in line or "val_loss" in line:
                 self._channel.send("line", text=line[:1_000])
         written: int = self._stream.write(text)
         return written

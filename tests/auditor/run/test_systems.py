@@ -180,7 +180,7 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
 @pytest.mark.parametrize("twin", [None, "unnormalised"])
 def test_watching_changes_nothing(twin):
     """With a recorder that only listens the script prints the same scores, to the last digit."""
-    bench = Bench(record(twin), Plan(run=True), {}, frozenset())
+    bench = Bench(record(twin), Plan(run=True), {})
     outputs = [
         bench.execute(noise_inputs(ask={"watch": watched}), lambda done: None).output
         for watched in (False, True)
