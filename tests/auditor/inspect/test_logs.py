@@ -84,6 +84,6 @@ def test_the_seed_of_a_file_name(path, seed):
 def test_a_hostile_log_takes_no_time():
     lines = ["bpb val_loss:" + "1" * 900, "seed" + " " * 900, "Serialized model bytes" + ":" * 900]
     text = "\n".join(lines * 2_000)
-    started = time.monotonic()
+    started = time.process_time()
     read_log("a.log", text)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
