@@ -34,6 +34,8 @@ def main() -> None:
     parser.add_argument("--folders", type=int, default=50, help="that are read")
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
+    if not options.page.is_file():
+        parser.error(f"--page: {options.page} is no file; begin with a copy of {PAGE.name}")
     parts: dict[str, Callable[[], str]] = {
         "ngram": lambda: ngram.section(options.tokens),
         "curves": lambda: curves.section(options.rounds, options.page.parent),
