@@ -58,13 +58,13 @@ def encode(
     from auditor.protocol.text_bytes import text_bytes
     from auditor.submission import Submission
 
-    with _telling() as report:
+    with telling() as report:
         stream = read_stream(shards, tokens)
-        room = _room(tokenizer, sandbox, seconds)
+        room = room_of(tokenizer, sandbox, seconds)
         size_bytes = text_bytes(tokenizer, stream) if tokenizer else 0
         encoded = encode_stream(Submission.load(folder), stream, room, report)
         if isinstance(encoded, NoDistribution):
-            _fail(encoded)
+            refuse(encoded)
         write_whole(output, encoded.to_bytes())
     count = len(stream) - 1
     excess = encoded.bits / encoded.ideal_bits - 1 if encoded.ideal_bits else math.nan
@@ -96,15 +96,15 @@ def decode(
     from auditor.protocol.roundtrip import decode as decode_stream
     from auditor.submission import Submission
 
-    with _telling() as report:
+    with telling() as report:
         try:
             data = bitstream.read_bytes()
         except OSError as error:
             raise SubmissionError(f"{bitstream}: cannot be read ({error.strerror})") from error
-        room = _room(tokenizer, sandbox, seconds)
+        room = room_of(tokenizer, sandbox, seconds)
         decoded = decode_stream(Submission.load(folder), data, room, report)
         if isinstance(decoded, NoDistribution):
-            _fail(decoded)
+            refuse(decoded)
         if output is not None:
             write_whole(output, decoded.astype("<u2").tobytes())
     print(
@@ -136,13 +136,13 @@ def replay(
     from auditor.submission import Submission
     from auditor.verdict import Outcome
 
-    with _telling() as report:
+    with telling() as report:
         stream = read_stream(shards, tokens)
         drawn_with = None if nonce is None else _nonce(nonce)
-        room = _room(tokenizer, sandbox, seconds)
+        room = room_of(tokenizer, sandbox, seconds)
         found = replay_stream(Submission.load(folder), stream, count, room, report, drawn_with)
         if isinstance(found, NoDistribution):
-            _fail(found)
+            refuse(found)
     _describe(found)
     if found.outcome is Outcome.FAIL:
         print(
@@ -194,7 +194,8 @@ def _nonce(text: str) -> bytes:
         raise typer.BadParameter(f"expected a nonce in hexadecimal, got {text[:80]!r}") from error
 
 
-def _room(tokenizer: Path | None, sandbox: str, seconds: float) -> "Room":
+def room_of(tokenizer: Path | None, sandbox: str, seconds: float) -> "Room":
+    """Where the system is to run; BadParameter for a sandbox that is none."""
     from auditor.protocol.host import Room
     from auditor.run.sandbox import BACKENDS
 
@@ -203,7 +204,8 @@ def _room(tokenizer: Path | None, sandbox: str, seconds: float) -> "Room":
     return Room(sandbox=sandbox, seconds=seconds, tokenizer=tokenizer)
 
 
-def _fail(broken: "NoDistribution") -> NoReturn:
+def refuse(broken: "NoDistribution") -> NoReturn:
+    """Say what is no distribution, and exit with 1."""
     print(
         f"FAIL full-distribution: {clean(broken.why, 300)}; no text can be coded with it "
         "(auditor explain full-distribution)"
@@ -226,7 +228,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def _telling() -> "Iterator[Report]":
+def telling() -> "Iterator[Report]":
     """Show progress on stderr, and what went wrong as one sentence: 3 for no measurement, or 2."""
     from auditor.bars import share_bar
 

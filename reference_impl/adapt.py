@@ -5,6 +5,7 @@ Shapes: B sequences, L tokens in a sequence, T positions, V vocabulary.
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,14 @@ class Adapter:
                     f"not fit, lower TTT_BATCH_SEQS below {self._settings.ttt_batch_seqs}"
                 ):
                     self._step(inputs_BL[part], targets_BL[part], weight_BL[part], share)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the optimiser remembers of earlier chunks."""
+        return self._optimizer.state_dict()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on as the one whose state it is."""
+        self._optimizer.load_state_dict(state)
 
     def _batches(self, rows: int) -> Iterator[tuple[slice, float]]:
         """Yield the rows of each step in this process, and what their mean loss counts for.

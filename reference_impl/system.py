@@ -4,9 +4,11 @@ The order of work is the auditor's, so every system learns a token after its cha
 record did not. Shapes: L input tokens, T revealed tokens, V vocabulary.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from reference_impl.adapt import Adapter
 from reference_impl.config import Settings, from_environment
@@ -24,7 +26,7 @@ from reference_impl.quantize.artifact import ARTIFACT_NAME
 from reference_impl.record import System, load_model
 from reference_impl.score_first import count_chunk
 from reference_impl.tokenizer import byte_table, load_tokenizer
-from reference_impl.windows import chunks_of, sliding_windows
+from reference_impl.windows import Window, chunks_of, sliding_windows
 
 
 def open_system(defaults: Settings, system: System, folder: Path, positions: int) -> "RecordSystem":
@@ -46,10 +48,12 @@ class RecordSystem:
         self.window_tokens, self.stride = settings.eval_seq_len, settings.eval_stride
         self._model, self._known, self._mixer, self._settings = model, known, mixer, settings
         windows = sliding_windows(known.positions, self.window_tokens, self.stride)
-        self._windows = {window.stop: window for window in windows}
-        self._chunks = chunks_of(windows, settings.ttt_chunk_tokens)
+        # The learning rate follows the number of chunks.
+        chunks = len(chunks_of(windows, settings.ttt_chunk_tokens))
+        self._adapter = Adapter(model, settings, chunks)
+        self._revealed_tokens = 0
         self._finished_chunks = 0
-        self._adapter = Adapter(model, settings, len(self._chunks))
+        self._chunk: list[Window] = []
         model.eval()
 
     def predict(self, tokens_L: Ints, start: int, last: int) -> Floats:
@@ -64,16 +68,45 @@ class RecordSystem:
     def update(self, tokens_T: Ints, start: int) -> None:
         """Count and learn where the record does; see the protocol."""
         self._known.reveal(tokens_T, start)
-        window = self._windows.get(start + len(tokens_T) - 1)
-        if window is None:
+        self._revealed_tokens = start + len(tokens_T)
+        if not start:
             return  # token 0, which is given
+        window = Window(start - 1, start - 1, start - 1 + len(tokens_T))
         if self._settings.cache_update == "window":
             count_windows(self._known, [window], self._mixer, self._settings)
-        index = self._finished_chunks
-        chunk = self._chunks[index]
-        if window.stop == chunk[-1].stop:
-            self._finished_chunks += 1
-            count_chunk(self._mixer, self._known, chunk, self._settings)
-            if self._finished_chunks < len(self._chunks) or self._settings.ttt_last_chunk:
-                first_to_stop = slice(chunk[0].first, window.stop + 1)
-                self._adapter.learn(index, self._known.tokens_T[first_to_stop], self._known.table)
+        self._chunk.append(window)
+        is_last = window.stop == self._known.positions
+        chunk_tokens = self._settings.ttt_chunk_tokens
+        if is_last or self._chunk[0].first // chunk_tokens != window.stop // chunk_tokens:
+            self._finish_chunk(is_last=is_last)
+
+    def snapshot(self) -> bytes:
+        """Return what was learnt, counted and revealed; see the protocol."""
+        state = {
+            "model": self._model.state_dict(),
+            "adapter": self._adapter.state(),
+            "mixer": self._mixer,
+            "known_T": self._known.array_T[: self._revealed_tokens],
+            "chunk": (self._finished_chunks, self._chunk),
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        return buffer.getvalue()
+
+    def restore(self, state: bytes) -> None:
+        """Go on from a snapshot, which is as trusted as this code: both are this folder's own."""
+        held = torch.load(io.BytesIO(state), map_location=self._known.device, weights_only=False)
+        self._model.load_state_dict(held["model"])
+        self._adapter.restore(held["adapter"])
+        self._mixer = held["mixer"]
+        self._known.reveal(held["known_T"], 0)
+        self._revealed_tokens = len(held["known_T"])
+        self._finished_chunks, self._chunk = held["chunk"]
+
+    def _finish_chunk(self, *, is_last: bool) -> None:
+        chunk, self._chunk = self._chunk, []
+        count_chunk(self._mixer, self._known, chunk, self._settings)
+        if not is_last or self._settings.ttt_last_chunk:
+            tokens_T = self._known.tokens_T[chunk[0].first : chunk[-1].stop + 1]
+            self._adapter.learn(self._finished_chunks, tokens_T, self._known.table)
+        self._finished_chunks += 1

@@ -24,8 +24,8 @@ import numpy.typing as npt
 from auditor.errors import CannotMeasure, SubmissionError
 from auditor.protocol.child.schedule import Window, windows
 from auditor.protocol.conversation import Conversation, Ended, conversation
-from auditor.protocol.host import NoDistribution, Progress, Room, drive
-from auditor.protocol.roundtrip import reporting
+from auditor.protocol.evaluation import evaluate
+from auditor.protocol.host import NoDistribution, Progress, Room
 from auditor.protocol.shards import Tokens
 from auditor.submission import Submission
 from auditor.verdict import Outcome
@@ -163,26 +163,11 @@ class _Plan:
 def _fast_pass(
     submission: Submission, tokens: Tokens, room: Room, progress: Progress
 ) -> _Plan | NoDistribution:
+    done = evaluate(submission, tokens, room, progress)
+    if isinstance(done, NoDistribution):
+        return done
     positions = len(tokens) - 1
-    driven = drive(
-        submission,
-        {"do": "fast", "positions": positions},
-        room,
-        files={"stream": tokens.astype("<u2").tobytes()},
-        result="nats",
-        on_message=reporting("fast pass", positions, progress),
-    )
-    if driven.broken:
-        return driven.broken
-    nats_T = np.frombuffer(driven.result or b"", dtype="<f8")
-    if len(nats_T) != positions:
-        raise CannotMeasure(f"expected {positions:,} charges, the fast pass gave {len(nats_T):,}")
-    if np.isnan(nats_T).any():
-        raise CannotMeasure(
-            f"expected {positions:,} numbers as charges, the fast pass gave "
-            f"{np.isnan(nats_T).sum():,} that are none"
-        )
-    about = driven.message("loaded")
+    about = done.driven.message("loaded")
     try:
         vocab_size = int(about["vocab_size"])
         if not 1 <= vocab_size <= 2**16:
@@ -193,7 +178,7 @@ def _fast_pass(
         made = list(windows(positions, window_tokens, stride))
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise CannotMeasure(f"the system's windows cannot be made: {error}") from error
-    return _Plan(submission, tokens, made, vocab_size, nats_T)
+    return _Plan(submission, tokens, made, vocab_size, done.nats_T)
 
 
 def seed_of(submission: Submission, tokens: Tokens, nats_T: Floats, nonce: bytes) -> bytes:

@@ -12,6 +12,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL
@@ -23,7 +24,7 @@ from auditor.submission import Submission
 
 MAX_RESULT_BYTES = 2**30
 SYSTEM_FILE = "system.py"
-STREAMED = {"progress", "commitment", "distribution"}
+STREAMED = {"progress", "commitment", "distribution", "checkpoint"}
 """Kinds of message that are passed on and not kept."""
 Progress = Callable[[str, float], None]
 
@@ -75,11 +76,13 @@ def drive(
     files: Mapping[str, bytes],
     result: str | None,
     on_message: Callable[[dict[str, Any]], None],
+    on_state: Callable[[bytes], None] | None = None,
     requests: int = DEVNULL,
 ) -> Driven:
     """Run one task to its end; CannotMeasure says how it ended when there is no result.
 
     `files` are laid beside the submission's folder; `requests` is a descriptor for its input.
+    `on_state` gets each state that the task leaves on its way; it must not raise.
     """
     if SYSTEM_FILE not in submission.files:
         raise SubmissionError(
@@ -88,15 +91,20 @@ def drive(
         )
     messages: list[dict[str, Any]] = []
 
-    def note(line: bytes) -> None:
-        message = _parsed(line)
-        if message is not None:
-            if message["kind"] not in STREAMED:
-                messages.append(message)
-            on_message(message)
-
     with tempfile.TemporaryDirectory(prefix="strict-prefix-") as folder:
         root = Path(folder)
+
+        def note(line: bytes) -> None:
+            message = _parsed(line)
+            if message is None:
+                return
+            if message["kind"] not in STREAMED:
+                messages.append(message)
+            if message["kind"] == "checkpoint" and on_state is not None:
+                with suppress(CannotMeasure):  # without a state there is nothing to keep
+                    on_state(_read_result(root, "state"))
+            on_message(message)
+
         environment = _lay_out(root, submission, task, room, files)
         finished = execute(
             [sys.executable, "-m", "child"],

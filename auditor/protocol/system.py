@@ -43,3 +43,19 @@ class System(Protocol):
         The first call reveals token 0 alone; each later one the targets of a window.
         """
         ...
+
+
+class Resumable(System, Protocol):
+    """A system whose evaluation goes on where it was ended; this half is optional."""
+
+    def snapshot(self) -> bytes:
+        """Return all that `update` has changed, in a form of the system's own.
+
+        Nobody else reads it: it is handed to `restore` in another process, of the same folder and
+        for the same stream. Calling it changes nothing.
+        """
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Become the system that the snapshot was taken of: every later charge is the same."""
+        ...

@@ -53,6 +53,30 @@ def test_what_has_no_distribution_fails_and_leaves_no_file(tmp_path, shards):
     assert not bits.exists()
 
 
+def test_an_evaluation_says_what_was_charged_how_often_and_what_it_sums_to(tmp_path, shards):
+    charges = tmp_path / "charges.npy"
+    done = auditor("evaluate", folder(tmp_path), shards, "-o", charges)
+    assert (done.returncode, done.stderr) == (0, "")
+    nats_T = np.load(charges)
+    assert nats_T.shape == (300,)
+    assert "300 tokens, each charged once in 37 windows" in done.stdout
+    assert f"{nats_T.sum() / np.log(2) / 300:.6f} bits a token" in done.stdout
+    assert re.search(r"of 300 positions sum to 1 [+-]\d\.\de-1\d to \+\d", done.stdout)
+    assert "has no snapshot() and restore(): one that is ended begins anew" in done.stdout
+    words = ["--documents", "3", "--stride", "16", "--sums", "0"]
+    done = auditor("evaluate", tmp_path / "honest", shards, "-o", charges, *words)
+    assert done.returncode == 0
+    assert "sum to 1" not in done.stdout
+    (tmp_path / "charges.npy.state").write_bytes(b"{}\n")
+    done = auditor("evaluate", tmp_path / "honest", shards, "-o", charges)
+    assert done.returncode == 2
+    assert "the saved state: expected that of this record, stream and schedule" in done.stderr
+    done = auditor("evaluate", folder(tmp_path, "unnormalised"), shards, "-o", tmp_path / "none")
+    assert done.returncode == 1
+    assert "FAIL full-distribution: the probabilities at position 56 must sum to 1" in done.stdout
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_replay_passes_the_honest_and_fails_who_looks_ahead(tmp_path, shards):
     done = auditor("replay", folder(tmp_path), shards, "--windows", "4", "--nonce", "00ff")
     assert done.returncode == 0

@@ -10,15 +10,16 @@ import torch
 
 from auditor.errors import SubmissionError
 from auditor.protocol.child.distributions import NotADistribution
-from auditor.protocol.child.walks import fast, one_by_one
+from auditor.protocol.child.schedule import windows
+from auditor.protocol.child.walks import one_by_one
 from auditor.protocol.host import NoDistribution, Room
 from auditor.protocol.roundtrip import Encoded, decode, encode
-from auditor.protocol.system import System
+from auditor.protocol.system import Resumable
 from auditor.protocol.text_bytes import text_bytes
 from auditor.run.sandbox import missing
 from auditor.submission import Submission
 from reference_impl.config import Settings
-from reference_impl.evaluate import Stream
+from reference_impl.evaluate import Floats, Stream
 from reference_impl.export import export_records
 from reference_impl.record import open_stream
 from reference_impl.runlog import RunLog
@@ -29,6 +30,7 @@ from reference_impl.train import new_model
 from reference_impl.variants import AS_PUBLISHED, COMPLIANT, RECORDS, Variant, variant
 from tests.auditor.test_cli import auditor
 from tests.reference_impl.conftest import FINEWEB
+from tests.systems.protocol import charged_by
 
 needs_sandbox = pytest.mark.skipif(
     missing("bubblewrap") is not None, reason=f"no sandbox here: {missing('bubblewrap')}"
@@ -50,7 +52,7 @@ def own_settings(settings: Settings, each: Variant) -> Settings:
     )
 
 
-def opened(each: Variant, settings: Settings, stream: Stream) -> System:
+def opened(each: Variant, settings: Settings, stream: Stream) -> RecordSystem:
     """The system as it stands before any token is known."""
     unknown = Stream(np.zeros_like(stream.array_T), stream.table, CPU)
     mixer = each.system.mixer_of(settings)
@@ -68,7 +70,7 @@ def test_driven_from_outside_a_twin_scores_what_it_scores_itself(
     stream = open_stream(own, RunLog())
     mixer = each.system.mixer_of(own)
     itself = evaluate_adaptive(new_model(own, CPU), stream, mixer, own, RunLog())
-    nats_T = np.concatenate(list(fast(opened(each, own, stream), stream.array_T)))
+    nats_T = charged_by(opened(each, own, stream), stream.array_T)
     assert len(nats_T) == itself.tokens
     assert float(nats_T.sum()) == pytest.approx(itself.nats, rel=1e-6)
     known_T = np.zeros_like(stream.array_T)
@@ -87,8 +89,62 @@ def test_a_published_mixer_has_no_distribution_from_its_first_count_on(
     own = own_settings(settings, each)
     stream = open_stream(own, RunLog())
     with pytest.raises(NotADistribution, match="must sum to 1") as caught:
-        list(fast(opened(each, own, stream), stream.array_T))
+        charged_by(opened(each, own, stream), stream.array_T)
     assert caught.value.total > 1.5
+
+
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [
+        *((record, COMPLIANT) for record in RECORDS),
+        *(pytest.param(record, AS_PUBLISHED, marks=pytest.mark.slow) for record in RECORDS),
+    ],
+)
+def test_a_restored_system_goes_on_as_the_one_that_the_snapshot_is_of(
+    settings: Settings, record: str, name: str
+) -> None:
+    """In the middle of a chunk and at its end, in the same object and in a new one."""
+    each = variant(record, name)
+    own = replace(own_settings(settings, each), ttt_chunk_tokens=64)
+    stream = open_stream(own, RunLog())
+    schedule = list(windows(stream.positions, own.eval_seq_len, own.eval_stride))
+    asked = {len(schedule) // 2, len(schedule) // 2 + 1, len(schedule) - 1}
+
+    def answers(system: Resumable, first: int, kept: list[bytes] | None = None) -> list[Floats]:
+        """What it says of a few windows from one on; it learns in between."""
+        said = []
+        if not first:
+            system.update(stream.array_T[:1], 0)
+        for index, window in enumerate(schedule[first:], start=first):
+            if index in asked:
+                tokens_L = stream.array_T[window.start : window.stop]
+                said.append(np.asarray(system.predict(tokens_L, window.start, 1)))
+            system.update(stream.array_T[window.first + 1 : window.stop + 1], window.first + 1)
+            if kept is not None:
+                kept.append(system.snapshot())
+        return said
+
+    states: list[bytes] = []
+    whole = answers(opened(each, own, stream), 0, states)
+    assert not np.array_equal(whole[0], whole[-1])
+    new = opened(each, own, stream)
+    for first in (3, min(asked), min(asked) - 1):
+        new.restore(states[first - 1])
+        assert np.array_equal(answers(new, first), whole)
+
+
+@pytest.mark.parametrize("record", ["pr779", "pr940"])
+def test_a_system_learns_at_document_boundaries_that_are_the_auditors(
+    settings: Settings, record: str
+) -> None:
+    """Windows of other lengths than its own: all is learnt, and blind charges are the same."""
+    each = variant(record, COMPLIANT)
+    own = own_settings(settings, each)
+    stream = open_stream(own, RunLog())
+    boundary = int(np.bincount(stream.array_T).argmax())
+    apart = charged_by(opened(each, own, stream), stream.array_T, boundary=boundary)
+    assert np.isfinite(apart).all()
+    assert not np.array_equal(apart, charged_by(opened(each, own, stream), stream.array_T))
 
 
 @pytest.mark.skipif(not FINEWEB.is_dir(), reason="shared/data is not here")

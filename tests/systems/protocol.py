@@ -4,7 +4,11 @@ A change is a pair: what the honest source says, and what the twin says instead.
 """
 
 import hashlib
+from typing import Any
 
+import numpy as np
+
+from auditor.protocol.child.evaluation import evaluate
 from auditor.submission import File, Submission
 
 VOCAB_SIZE = 24
@@ -43,6 +47,14 @@ def load(positions):
     return Pairs()
 '''
 RETURN = "        return np.log(probs_LV)\n"
+RESUMES = (
+    "\n    def snapshot(self):\n"
+    "        import pickle\n"
+    "        return pickle.dumps((self.counts_VV, self.before))\n"
+    "\n    def restore(self, state):\n"
+    "        import pickle\n"
+    "        self.counts_VV, self.before = pickle.loads(state)\n"
+)
 TWINS = {
     "unnormalised": (RETURN, "        return np.log(probs_LV * (1 + (start > 40)))\n"),
     "no-numbers": (RETURN, "        return np.full((last, V), np.nan)\n"),
@@ -91,6 +103,11 @@ TWINS = {
         "            for name in ('bits', 'tokens', 'nats'):\n"
         "                open('../out/' + name, 'wb').write(bytes(800))\n"
         "            os._exit(0)\n"),
+    # An evaluation of it can be ended and go on; `forgets` goes on with less than it had.
+    "resumable": ("        self.before = tokens_T[-1]\n", "        self.before = tokens_T[-1]\n"
+        "        __import__('time').sleep(0.01)\n" + RESUMES),
+    "forgets": ("        self.before = tokens_T[-1]\n", "        self.before = tokens_T[-1]\n"
+        + RESUMES.replace("self.counts_VV, self.before =", "_, self.before =")),
     "hangs": ("    return Pairs()\n", "    import time\n    time.sleep(99)\n"),
     # The result is read from outside; a link must not lead there to another file.
     "leads-out": ("    return Pairs()\n", "    import atexit, os\n\n    def lead_out():\n"
@@ -107,3 +124,29 @@ def system(twin: str | None = None) -> Submission:
         source = source.replace(honest, broken)
     sha256 = hashlib.sha256(source.encode()).hexdigest()
     return Submission("record", {"system.py": File(source.encode(), sha256)})
+
+
+def opened(twin: str | None = None) -> Any:
+    """The system itself, in this process."""
+    names: dict[str, Any] = {}
+    exec(system(twin).files["system.py"].text, names)
+    return names["load"](0)
+
+
+PASS: dict[str, Any] = {
+    "stride": None,
+    "boundary": None,
+    "chunk_tokens": 50,
+    "sums": 1.0,
+    "seed": 3,
+    "rank": 0,
+    "ranks": 1,
+    "save_seconds": 0,
+}
+"""A pass over a whole stream, as the auditor asks for it."""
+
+
+def charged_by(system: Any, tokens_T: np.ndarray, **task: Any) -> np.ndarray:
+    """What a system in this process charges for a stream."""
+    ignore = lambda *_: None  # noqa: E731
+    return evaluate(system, tokens_T, {**PASS, **task}, None, ignore, ignore).nats_T

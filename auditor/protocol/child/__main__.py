@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import answers, coding, walks
+from . import answers, coding, evaluation, walks
 from .distributions import NotADistribution
 
 SECONDS_BETWEEN_REPORTS = 0.5
@@ -52,6 +52,7 @@ def main() -> None:
         vocab_size=int(system.vocab_size),
         window_tokens=int(system.window_tokens),
         stride=int(system.stride),
+        resumable=evaluation.can_resume(system),
     )
     try:
         TASKS[task["do"]](system, task, out, messages)
@@ -60,12 +61,18 @@ def main() -> None:
 
 
 def _fast(system: Any, task: dict[str, Any], out: Path, messages: Messages) -> None:
-    pieces = []
-    done = 0
-    for nats_T in walks.fast(system, _stream()):
-        pieces.append(nats_T)
-        messages.progress(done := done + len(nats_T))
-    (out / "nats").write_bytes(np.concatenate(pieces).astype("<f8").tobytes())
+    def save(state: bytes, done: int) -> None:
+        (out / "state.part").write_bytes(state)
+        (out / "state.part").replace(out / "state")
+        messages.send("checkpoint", done=done)
+
+    def report(charged: evaluation.Charged) -> None:
+        messages.progress(charged.done)
+
+    saved = Path("../state").read_bytes() if task["resumes"] else None
+    charged = evaluation.evaluate(system, _stream(), task, saved, save, report)
+    (out / "charges").write_bytes(charged.to_bytes())
+    messages.send("evaluated", **charged.facts())
 
 
 def _encode(system: Any, task: dict[str, Any], out: Path, messages: Messages) -> None:

@@ -40,6 +40,33 @@ def checked(answer: Any, position: int, last: int, vocab_size: int) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
         probs_TV = np.exp(log_probs)
         sums_T = probs_TV.sum(axis=1)
+    _check_sums(sums_T, position)
+    probabilities: Floats = probs_TV / sums_T[:, None]
+    return probabilities
+
+
+def charges(
+    answer: Any, position: int, targets_T: npt.NDArray[np.int64], vocab_size: int, is_summed: bool
+) -> tuple[Floats, Floats]:
+    """Return the nats of each target, and what each row sums to.
+
+    Rows that are not summed are charged as they are given, and the second array is empty.
+    """
+    log_probs_TV = shaped(answer, position, len(targets_T), vocab_size)
+    rows_T = np.arange(len(targets_T))
+    if not is_summed:
+        nats_T: Floats = -log_probs_TV[rows_T, targets_T]
+        _check_nats(nats_T, position)
+        return nats_T, np.empty(0)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        probs_TV = np.exp(log_probs_TV)
+        sums_T = probs_TV.sum(axis=1)
+        _check_sums(sums_T, position)
+        return -np.log(probs_TV[rows_T, targets_T] / sums_T), sums_T
+
+
+def _check_sums(sums_T: Floats, position: int) -> None:
+    with np.errstate(invalid="ignore"):
         wrong = np.flatnonzero(~(np.abs(sums_T - 1) <= SUM_TOLERANCE))
     if len(wrong):
         row = int(wrong[0])
@@ -48,8 +75,20 @@ def checked(answer: Any, position: int, last: int, vocab_size: int) -> Floats:
             float(sums_T[row]),
             f"the probabilities at position {position + row} must sum to 1, got {sums_T[row]:.6f}",
         )
-    probabilities: Floats = probs_TV / sums_T[:, None]
-    return probabilities
+
+
+def _check_nats(nats_T: Floats, position: int) -> None:
+    """Refuse a probability that is above one or no number, where no row is added up."""
+    wrong = np.flatnonzero(~(nats_T >= -SUM_TOLERANCE))
+    if len(wrong):
+        row = int(wrong[0])
+        with np.errstate(over="ignore"):
+            chance = float(np.exp(-nats_T[row]))
+        raise NotADistribution(
+            position + row,
+            chance,
+            f"a probability at position {position + row} must be at most 1, got {chance:.6f}",
+        )
 
 
 def table(probs_V: Floats) -> Floats:

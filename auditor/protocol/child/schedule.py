@@ -1,7 +1,10 @@
 """Which positions are charged with which input, the same for encoder, decoder and replay."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,17 +16,28 @@ class Window:
     stop: int
 
 
-def windows(positions: int, window_tokens: int, stride: int) -> Iterator[Window]:
+def windows(
+    positions: int, window_tokens: int, stride: int, documents: Sequence[int] = (0,)
+) -> Iterator[Window]:
     """Yield windows that charge every position once, in order.
 
     The first charges all that it covers, each other one its last `stride` positions, except that
-    the last one starts as late as it can and charges what is left.
+    the last one starts as late as it can and charges what is left. With several `documents`, the
+    places of their first tokens from 0 on, each has windows of its own: the token that begins the
+    next one is charged in it, and no input reaches back beyond it.
     """
     if not 1 <= stride <= window_tokens:
         raise ValueError(f"the stride must be 1 to {window_tokens} positions, got {stride}")
-    charged = min(window_tokens, positions)
-    yield Window(0, 0, charged)
-    while charged < positions:
-        stop = min(charged + stride, positions)
-        yield Window(stop - window_tokens, charged, stop)
-        charged = stop
+    for begins, ends in zip(documents, [*documents[1:], positions], strict=True):
+        charged = min(begins + window_tokens, ends)
+        yield Window(begins, begins, charged)
+        while charged < ends:
+            stop = min(charged + stride, ends)
+            yield Window(stop - window_tokens, charged, stop)
+            charged = stop
+
+
+def document_starts(tokens_T: npt.NDArray[np.integer], boundary: int) -> list[int]:
+    """Return where documents begin: at the stream's first token and at each boundary token."""
+    inputs_T = tokens_T[:-1]  # the last token is charged and never an input
+    return [0, *(np.flatnonzero(inputs_T[1:] == boundary) + 1).tolist()]

@@ -6,7 +6,8 @@ import pytest
 
 from auditor.errors import CannotMeasure, SubmissionError
 from auditor.protocol.blind import TOLERANCE_NATS, Replay, draw, replay, seed_of
-from auditor.protocol.host import NoDistribution, Room, drive
+from auditor.protocol.evaluation import Evaluation, evaluate
+from auditor.protocol.host import NoDistribution, Room
 from auditor.run.sandbox import missing
 from auditor.verdict import Outcome
 from tests.systems.protocol import VOCAB_SIZE, system
@@ -74,16 +75,9 @@ def window_of(position: int) -> int:
 
 @functools.cache
 def fast_nats(twin: str) -> np.ndarray:
-    driven = drive(
-        system(twin),
-        {"do": "fast", "positions": len(TOKENS) - 1},
-        ROOM,
-        files={"stream": TOKENS.astype("<u2").tobytes()},
-        result="nats",
-        on_message=lambda message: None,
-    )
-    assert driven.result is not None
-    return np.frombuffer(driven.result, "<f8")
+    done = evaluate(system(twin), TOKENS, ROOM, silent)
+    assert isinstance(done, Evaluation)
+    return done.nats_T
 
 
 def test_a_leak_escapes_as_often_as_stated():

@@ -135,3 +135,24 @@ def test_killed_decoders_and_replays_leave_a_whole_file_or_none(folder, whole):
         kill_after(float(seconds), folder, "replay", "record", ".", "--windows", "5")
     assert auditor(*words, cwd=folder).returncode == 0
     assert np.array_equal(np.fromfile(folder / "tokens", "<u2"), TOKENS)
+
+
+def test_a_killed_evaluation_goes_on_to_the_same_charges(folder):
+    """Killed until it is done; most of it is then charged by the ones that were killed."""
+    system("resumable").write_to(folder / "record")
+    words = ["evaluate", "record", ".", "--chunk", "50", "--save-seconds", "0", "-o"]
+    assert auditor(*words, "whole.npy", cwd=folder).returncode == 0
+    right = (folder / "whole.npy").read_bytes()
+    draw = np.random.default_rng(os.getpid())
+    went_on = 0
+    for _ in range(3):
+        kill_after(float(draw.uniform(0.8, 2.0)), folder, *words, "charges.npy")
+        went_on += (folder / "charges.npy.state").exists()
+        assert not (folder / "charges.npy").exists() or (
+            (folder / "charges.npy").read_bytes() == right
+        )
+    done = auditor(*words, "charges.npy", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("it went on after " in done.stdout) or not went_on
+    assert (folder / "charges.npy").read_bytes() == right
+    assert not (folder / "charges.npy.state").exists()
