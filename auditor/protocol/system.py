@@ -9,13 +9,14 @@ in a sandbox, in that folder. Nothing is imported from here: what has these attr
 Tokens have absolute places: token 0 is given, token p + 1 is predicted at position p.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Tokens = npt.NDArray[np.int64]
-LogProbs = npt.NDArray[np.float64]
+LogProbs = Any
+"""An array of floats, wherever it is."""
 
 
 class System(Protocol):
@@ -31,6 +32,8 @@ class System(Protocol):
     def predict(self, tokens_L: Tokens, start: int, last: int) -> LogProbs:
         """Return natural logarithms, shape (last, vocab_size), of what follows the last tokens.
 
+        An array of numpy or of any library of the array API standard, or a torch tensor, on any
+        device with 64-bit floats and in any precision; it stays there but for the figures needed.
         Row -1 is the distribution of the token after tokens_L[-1]. `start` is the place of
         tokens_L[0]. It may use these tokens, what `update` has revealed, and the files of the
         folder. Every row must sum to one in probabilities. Calling it changes nothing.
