@@ -39,6 +39,9 @@ exit codes: 0 stopped on request, 2 could not start"""
 OPTIONS = ("host", "port", "data", "database")
 """Settings that are options too."""
 
+KEEP_ALIVE_SECONDS = 75
+"""More than proxies keep an idle connection: who closes it first loses a request now and then."""
+
 log = logging.getLogger("api")
 
 
@@ -71,7 +74,7 @@ def _work(settings: Settings, child: str) -> int:
     """Take jobs of a PostgreSQL queue; as many such processes as there are machines for."""
     if not settings.database:
         raise StartError("a worker needs --database postgresql://...; SQLite has one process")
-    if not settings.workers:
+    if not settings.workers and not settings.readers:
         raise StartError("a worker with 0 workers would do nothing")
     service = Service(settings, child)
     log.info("%s works for %s", service.jobs.worker, settings.data)
@@ -155,6 +158,7 @@ def _serve(service: Service, listener: socket.socket) -> None:
         create_app(service),
         log_config=None,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=service.settings.shutdown_seconds,
     )
     host, port = listener.getsockname()[:2]

@@ -59,7 +59,10 @@ def main(auditing: Auditing = audit) -> int:
 def _audit(order: dict[str, Any], auditing: Auditing, progress: Progress) -> dict[str, Any]:
     data = read_checked(Path(order["blob"]), order["sha256"])
     submission = Submission.from_archive(data, order["name"])
-    plan = replace(Plan(**order["plan"]), ruleset=RULESETS[order["ruleset"]])
+    chosen = order["plan"]
+    if "experiments" in chosen:
+        chosen = chosen | {"experiments": frozenset(chosen["experiments"])}
+    plan = replace(Plan(**chosen), ruleset=RULESETS[order["ruleset"]])
     return verdict_to_json(auditing(submission, plan, progress))
 
 

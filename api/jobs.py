@@ -6,6 +6,7 @@ only the newest attempt may say something. DBOS leaves the jobs of a lost worker
 at the end of this file finds and resumes them (`api.lost`).
 """
 
+import json
 import logging
 import os
 import shutil
@@ -17,21 +18,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dbos import DBOS, DBOSPortableJSONSerializer, SetWorkflowID
+from dbos import DBOS, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.apart import CrashError, Stopped, audit_apart
 from api.db import WATCHING
-from api.lost import Lost
+from api.lost import Lost, name_of
 from api.settings import Settings
-from api.store import Store
+from api.store import Job, Store
 from api.tables import AuditRow
 from auditor.errors import SubmissionError, ToolError
 
 PROTOCOL = "audit-jobs-1"
 """What DBOS calls the application version. Pinned: by default it follows the source, and a release
 would leave the jobs of the one before it lying. Raised only when old jobs cannot be carried on."""
-QUEUE = "audits"
+READING = "inspect"
+RUNNING = "audits"
+"""Queues by what an audit costs: to read takes seconds and little memory, to execute minutes and
+gigabytes. The second keeps the name it had when there was one queue, with the jobs in it."""
 PROGRESS_SECONDS = 0.5
 """A progress row at most this often, unless what is being done changes."""
 BEATS = 4
@@ -58,7 +62,7 @@ class Jobs:
         self._settings = settings
         self._store = store
         self._workflow: Callable[[str], None] | None = None
-        self._lost = Lost(store, [QUEUE], self.put, self.worker)
+        self._lost = Lost(store, [READING, RUNNING], self.put, self.worker)
         self._working: dict[str, _Work] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -98,25 +102,28 @@ class Jobs:
             DBOS.run_step({"name": "audit"}, self._perform, audit_id)
 
         self._workflow = workflow
-        DBOS.listen_queues([QUEUE] if settings.workers else [])
+        limits = {READING: settings.readers, RUNNING: settings.workers}
+        DBOS.listen_queues([queue for queue, most in limits.items() if most])
         self._store.beat(self.worker, settings.lease_seconds)
         DBOS.launch()
-        if settings.workers:
-            DBOS.register_queue(
-                QUEUE,
-                worker_concurrency=settings.workers,
-                polling_interval_sec=settings.poll_seconds,
-                on_conflict="always_update",
-            )
+        for queue, most in limits.items():
+            if most:
+                DBOS.register_queue(
+                    queue,
+                    worker_concurrency=most,
+                    polling_interval_sec=settings.poll_seconds,
+                    on_conflict="always_update",
+                )
         self._look()
         self._watch.start()
 
-    def put(self, audit_id: str, number: int = 1) -> None:
+    def put(self, job: Job) -> None:
         """Queue a job of an audit that the store knows; a second time changes nothing."""
         if self._workflow is None:
             raise ToolError("the job queue is not open")
-        with SetWorkflowID(f"{audit_id}-{number}"):
-            DBOS.enqueue_workflow(QUEUE, self._workflow, audit_id)
+        queue = RUNNING if job.run else READING
+        with SetWorkflowID(name_of(job)), SetEnqueueOptions(priority=job.priority):
+            DBOS.enqueue_workflow(queue, self._workflow, job.audit_id)
 
     def close(self) -> bool:
         """Stop taking jobs and wait for running ones; False when one still runs.
@@ -197,6 +204,7 @@ class Jobs:
                 "sandbox": settings.sandbox,
                 "run_seconds": settings.run_seconds,
                 "run_bytes": settings.run_bytes,
+                **json.loads(row.options),
             },
         }
 

@@ -6,10 +6,11 @@ audits that wait it takes the next `AT_A_TIME`, round and round.
 
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from dbos import DBOS
 
-from api.store import Store
+from api.store import Job, Store
 
 AT_A_TIME = 500
 """Audits of one look; who waits behind more than that waits for more than a look anyway."""
@@ -23,7 +24,7 @@ class Lost:
     """Finds them and queues them again; one process at a time looks."""
 
     def __init__(
-        self, store: Store, queues: list[str], put: Callable[[str, int], None], worker: str
+        self, store: Store, queues: list[str], put: Callable[[Job], None], worker: str
     ) -> None:
         """Look at the store's audits and at the jobs of these queues, for this worker."""
         self._store, self._queues, self._put, self._worker = store, queues, put, worker
@@ -54,18 +55,23 @@ class Lost:
     def _queue(self) -> None:
         """Audits that have not ended and that have no job, or one that has."""
         found = self._store.unfinished(AT_A_TIME, self._after)
-        self._after = found[-1].id if len(found) == AT_A_TIME else None
-        names = {f"{row.id}-{row.jobs}": row for row in found}
+        self._after = found[-1].audit_id if len(found) == AT_A_TIME else None
+        names = {name_of(job): job for job in found}
         if not names:
             return
         jobs = DBOS.list_workflows(workflow_ids=list(names), load_input=False, load_output=False)
         status = {job.workflow_id: job.status for job in jobs}
-        for name, row in names.items():
+        for name, job in names.items():
             if name not in status:
-                self._put(row.id, row.jobs)
+                self._put(job)
             elif status[name] not in (*WAITING, "PENDING") and (
-                another := self._store.next_job(row.id)
+                another := self._store.next_job(job.audit_id)
             ):
                 # As when the database was away at its end; the attempts are limited in any case.
-                log.warning("audit %s: its job ended as %s without a word", row.id, status[name])
-                self._put(row.id, another)
+                log.warning("audit %s: its job ended as %s", job.audit_id, status[name])
+                self._put(replace(job, number=another))
+
+
+def name_of(job: Job) -> str:
+    """What DBOS calls a job."""
+    return f"{job.audit_id}-{job.number}"

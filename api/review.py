@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session, joinedload
 from api.access import Actor
 from api.errors import not_found
 from api.keys import note
-from api.store import Asked, Store, add_audit
+from api.store import Asked, Job, Store, add_audit
 from api.tables import (
     UNENDED,
     AppealRow,
     AuditRow,
     NoteRow,
+    Priority,
     RejudgeRow,
     RuleOutcomeRow,
     State,
@@ -49,8 +50,8 @@ class Review:
 
     def rejudge(
         self, verdict_ids: Iterable[str], ruleset: str, reason: str, actor: Actor, request_id: str
-    ) -> tuple[str, list[str]]:
-        """A new set: its id, and the audits that are to be queued."""
+    ) -> tuple[str, list[Job]]:
+        """A new set: its id, and the jobs that are to be queued, after what people hand in."""
         wanted = list(dict.fromkeys(verdict_ids))
         if not 0 < len(wanted) <= MOST_REJUDGED:
             raise HTTPException(
@@ -81,6 +82,8 @@ class Review:
                     digest="",
                     run=old.audit.run,
                     ruleset=ruleset,
+                    options=old.audit.options,
+                    priority=Priority.LOW,
                     actor=actor.id,
                     request_id=request_id,
                     rejudge_id=rejudge_id,

@@ -1,11 +1,12 @@
 """What the service answers, as types."""
 
+import json
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel
 
-from api.tables import AppealRow, AuditRow, NoteRow, State, SummaryRow, VerdictRow
+from api.tables import AppealRow, AuditRow, NoteRow, Priority, State, SummaryRow, VerdictRow
 
 
 class Progress(BaseModel):
@@ -51,13 +52,17 @@ class AuditStatus(BaseModel):
     state: State
     run: bool
     ruleset: str
+    options: dict[str, Any]
+    """`budget_seconds` and `experiments`, where they were asked for."""
+    priority: str
+    """low, normal or high."""
     progress: Progress
     submission: Archive
     created: datetime
     started: datetime | None
     finished: datetime | None
     ahead: int
-    """Audits that wait before this one; 0 once it is running."""
+    """Audits that wait before this one in its queue; 0 once it is running."""
     verdict: VerdictLink | None
     problem: AuditProblem | None
     links: dict[str, str]
@@ -75,6 +80,8 @@ class AuditStatus(BaseModel):
             state=State(row.state),
             run=row.run,
             ruleset=row.ruleset,
+            options=json.loads(row.options),
+            priority=Priority(row.priority).name.lower(),
             progress=Progress(done=row.done, doing=row.doing),
             submission=Archive(
                 name=row.name,

@@ -65,7 +65,12 @@ class Settings(BaseSettings):
         default=64 * 2**20, gt=0, description="Largest archive that is taken, in bytes."
     )
     workers: int = Field(
-        default=1, ge=0, description="Audits that run in this process at the same time."
+        default=1, ge=0, description="Audits that execute in this process at the same time."
+    )
+    inspect_workers: int | None = Field(
+        default=None,
+        ge=0,
+        description="Audits that only read, beside those; as many as workers unless said.",
     )
     lease_seconds: float = Field(
         default=10.0,
@@ -107,6 +112,11 @@ class Settings(BaseSettings):
         ge=1,
         description="How long a stop waits for requests, and then for running audits.",
     )
+
+    @property
+    def readers(self) -> int:
+        """Audits that only read in this process at the same time."""
+        return self.workers if self.inspect_workers is None else self.inspect_workers
 
     @property
     def host_names(self) -> tuple[str, ...]:

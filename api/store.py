@@ -3,12 +3,11 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
-from sqlalchemy import ColumnElement, Row, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -23,6 +22,7 @@ from api.tables import (
     UNENDED,
     AuditRow,
     CallbackRow,
+    Priority,
     RuleOutcomeRow,
     State,
     SubmissionRow,
@@ -42,6 +42,9 @@ class Asked:
     digest: str
     run: bool
     ruleset: str = DEFAULT.name
+    options: str = "{}"
+    """Of the plan, where they are not the defaults: JSON, in one spelling."""
+    priority: Priority = Priority.NORMAL
     actor: str = LOCAL.id
     audits_per_day: int | None = None
     key: str | None = None
@@ -60,6 +63,17 @@ class Asked:
     def full_key(self) -> str | None:
         """The key together with whose it is: two people may think of the same one."""
         return None if self.key is None else f"{self.actor}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the queue is told of an audit."""
+
+    audit_id: str
+    run: bool
+    priority: int
+    number: int = 1
+    """It gets another one when the first ended without a word."""
 
 
 class OtherRequest(Exception):  # noqa: N818 - an answer, not a fault
@@ -103,16 +117,17 @@ class Store:
                 self.database.take_turns(session, asked.actor)
                 _within_quota(session, asked)
                 self._keep(session, sha256, asked.digest, size)
-                audit_id = add_audit(session, sha256, asked)
+                audit_id = add_audit(session, sha256, asked).audit_id
         except IntegrityError:
             # The key was used before, perhaps by a request at the same time.
             earlier = self.by_key(asked.full_key)
             if earlier is None:
                 raise
-            if (earlier.submission_sha256, earlier.run, earlier.ruleset) != (
+            if (earlier.submission_sha256, earlier.run, earlier.ruleset, earlier.options) != (
                 sha256,
                 asked.run,
                 asked.ruleset,
+                asked.options,
             ):
                 raise OtherRequest(earlier.id) from None
             return earlier.id, False
@@ -220,13 +235,14 @@ class Store:
             row = session.execute(query).one_or_none()
         return (0, True) if row is None else (row.version, row.state not in UNENDED)
 
-    def unfinished(self, limit: int, after: str | None = None) -> Sequence[Row[str, int]]:
-        """Audits that wait or run, by id, each with the number of its job; those after this id."""
+    def unfinished(self, limit: int, after: str | None = None) -> list[Job]:
+        """The jobs of audits that wait or run, by id; those after this id."""
         with self.database.read() as session:
-            query = select(AuditRow.id, AuditRow.jobs).where(AuditRow.state.in_(UNENDED))
+            query = select(AuditRow.id, AuditRow.run, AuditRow.priority, AuditRow.jobs)
+            query = query.where(AuditRow.state.in_(UNENDED))
             if after is not None:
                 query = query.where(AuditRow.id > after)
-            return session.execute(query.order_by(AuditRow.id).limit(limit)).all()
+            return [Job(*row) for row in session.execute(query.order_by(AuditRow.id).limit(limit))]
 
     def next_job(self, audit_id: str) -> int | None:
         """The number of another job for an audit; None when it has ended."""
@@ -269,6 +285,7 @@ def _answered(session: Session, sha256: str, asked: Asked) -> str | None:
         .join(VerdictRow, VerdictRow.audit_id == AuditRow.id)
         .where(AuditRow.submission_sha256 == sha256, AuditRow.name == asked.name)
         .where(AuditRow.run == asked.run, AuditRow.ruleset == asked.ruleset)
+        .where(AuditRow.options == asked.options)
         .where(VerdictRow.engine == ENGINE, VerdictRow.trouble.is_(False))
         .where(AuditRow.rejudge_id.is_(None))
         .order_by(VerdictRow.created.desc())
@@ -288,7 +305,7 @@ def _within_quota(session: Session, asked: Asked) -> None:
         raise OverQuota(had, asked.audits_per_day, (oldest - since).total_seconds())
 
 
-def add_audit(session: Session, sha256: str, asked: Asked) -> str:
+def add_audit(session: Session, sha256: str, asked: Asked) -> Job:
     """A new audit that waits."""
     audit_id = uuid.uuid4().hex
     session.add(
@@ -298,6 +315,8 @@ def add_audit(session: Session, sha256: str, asked: Asked) -> str:
             name=asked.name,
             run=asked.run,
             ruleset=asked.ruleset,
+            options=asked.options,
+            priority=asked.priority,
             actor=asked.actor,
             key=asked.full_key,
             batch=asked.batch,
@@ -316,7 +335,7 @@ def add_audit(session: Session, sha256: str, asked: Asked) -> str:
         session.flush()
         session.add(CallbackRow(audit_id=audit_id, url=asked.callback, tries=0, due=_now()))
     note(session, asked.actor, "audit asked for", audit_id, asked.name, asked.request_id)
-    return audit_id
+    return Job(audit_id, asked.run, asked.priority)
 
 
 def _fence(attempt: int | None) -> tuple[ColumnElement[bool], ...]:

@@ -1,7 +1,7 @@
 """The tables: what was handed in, what is being done about it, and what was said."""
 
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from sqlalchemy import (
     BigInteger,
@@ -29,6 +29,14 @@ class State(StrEnum):
 
 
 UNENDED = (State.QUEUED, State.RUNNING)
+
+
+class Priority(IntEnum):
+    """Who comes first of those that wait in the same queue."""
+
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -87,6 +95,7 @@ class AuditRow(Base):
         CheckConstraint(
             "state IN ('queued', 'running', 'finished', 'errored', 'cancelled')", name="known"
         ),
+        Index("ix_audits_waiting", "state", "priority", "created"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -101,6 +110,9 @@ class AuditRow(Base):
     """File name as handed in; here because the same bytes may come under two names."""
     run: Mapped[bool]
     ruleset: Mapped[str]
+    options: Mapped[str]
+    """Of the plan, where they are not the defaults: JSON, in one spelling."""
+    priority: Mapped[int]
     actor: Mapped[str] = mapped_column(index=True)
     """Who handed it in: the id of an API key, or `local`."""
     key: Mapped[str | None] = mapped_column(unique=True)

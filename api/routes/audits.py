@@ -7,8 +7,6 @@ from typing import Annotated
 from fastapi import (
     APIRouter,
     File,
-    Form,
-    Header,
     HTTPException,
     Query,
     Request,
@@ -16,12 +14,11 @@ from fastapi import (
     UploadFile,
 )
 from fastapi.responses import JSONResponse, RedirectResponse
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from api import search
 from api.access import Scope
-from api.callbacks import address_of
 from api.errors import TooLarge, not_found
 from api.routes.dependencies import (
     After,
@@ -36,11 +33,11 @@ from api.routes.dependencies import (
     SubmitterDep,
     next_page,
 )
+from api.routes.wishes import FormWish, IdempotencyKey, asked_of, check
 from api.schemas import AuditPage, AuditStatus, Batch
-from api.store import Asked, Store
+from api.store import Job, Store
 from api.tables import UNENDED, AuditRow, State, VerdictRow
 from api.web import page, wants_page
-from auditor.rulesets import DEFAULT, RULESETS
 from auditor.submission import Submission
 
 router = APIRouter(prefix="/v1/audits", tags=["audits"])
@@ -64,16 +61,8 @@ def create_audit(
     archive: Annotated[
         UploadFile, File(description="A record folder as .zip, .tar, .tar.gz or .tar.zst.")
     ],
-    run: Annotated[bool, Form(description="Execute its script in the sandbox, on noise.")] = True,
-    ruleset: Annotated[str, Form(description="Dated set of rules to judge by.")] = DEFAULT.name,
-    again: Annotated[bool, Form(description="Audit even if there is a verdict already.")] = False,
-    batch: Annotated[
-        str | None, Form(pattern=r"^[\w.-]{1,100}$", description="Of which many this is one.")
-    ] = None,
-    callback: Annotated[
-        str | None, Form(max_length=2_000, description="Address that is told of the end.")
-    ] = None,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+    wish: FormWish,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Take an archive and queue its audit.
 
@@ -81,36 +70,21 @@ def create_audit(
     status 200, unless `again` asks for another one; a request that is sent again under its
     Idempotency-Key with the first one's audit.
     """
-    if ruleset not in RULESETS:
-        raise HTTPException(
-            422, f"no ruleset {ruleset[:64]!r}; expected one of {', '.join(RULESETS)}"
-        )
-    if callback is not None:
-        address_of(callback)
+    check(wish, actor)
     size = archive.size or 0
     if size > settings.max_upload_bytes:
         raise TooLarge(size, settings.max_upload_bytes, exact=True)
     name = PurePosixPath((archive.filename or "").replace("\\", "/")).name[-MAX_NAME:]
     with _one_at_a_time:
         digest = Submission.from_archive(archive.file.read(), name).sha256
-    asked = Asked(
-        name=name,
-        digest=digest,
-        run=run,
-        ruleset=ruleset,
-        actor=actor.id,
-        audits_per_day=actor.audits_per_day,
-        key=idempotency_key,
-        again=again,
-        batch=batch,
-        callback=callback,
-        request_id=request_id,
+    asked = asked_of(
+        wish, actor, name=name, digest=digest, key=idempotency_key, request_id=request_id
     )
     audit_id, new = store.accept(archive.file, asked)
     if not new:
         return _show_new(request, store, audit_id, status_code=200)
     try:
-        jobs.put(audit_id)
+        jobs.put(Job(audit_id, asked.run, asked.priority))
     except Exception:
         # Nobody gets to hear of this audit, so it must not stay queued for ever.
         store.error(audit_id, kind="tool", message="it could not be queued")
@@ -203,9 +177,13 @@ def status_of(store: Store, audit_id: str) -> AuditStatus:
 
 
 def _status(row: AuditRow, session: Session) -> AuditStatus:
-    """The row as it is told, with its place in the queue."""
+    """The row as it is told, with its place in its queue."""
+    if row.state != State.QUEUED:
+        return AuditStatus.of(row, ahead=0)
+    earlier = and_(AuditRow.priority == row.priority, AuditRow.created < row.created)
     waiting = select(func.count()).where(
-        AuditRow.state == State.QUEUED, AuditRow.created < row.created
+        AuditRow.state == State.QUEUED,
+        AuditRow.run == row.run,
+        or_(AuditRow.priority < row.priority, earlier),
     )
-    queued = row.state == State.QUEUED
-    return AuditStatus.of(row, ahead=session.scalar(waiting) or 0 if queued else 0)
+    return AuditStatus.of(row, ahead=session.scalar(waiting) or 0)

@@ -27,7 +27,7 @@ from api.routes.dependencies import (
 )
 from api.schemas import Action, ActionPage, Appeal, AppealPage, Difference, Rejudge
 from api.search import Wanted
-from api.store import Store
+from api.store import Job, Store
 from api.tables import ActionRow, AppealRow, RejudgeRow
 from api.web import wants_page
 from auditor.rulesets import DEFAULT, RULESETS
@@ -59,8 +59,8 @@ def create_rejudge(
             422, f"no ruleset {ruleset[:64]!r}; expected one of {', '.join(RULESETS)}"
         )
     chosen = verdicts.split() or _filtered(session, outcome, rule, from_ruleset)
-    rejudge_id, audits = review.rejudge(chosen, ruleset, reason, actor, request_id)
-    _queue(audits, jobs)
+    rejudge_id, made = review.rejudge(chosen, ruleset, reason, actor, request_id)
+    _queue(made, jobs)
     return _shown(request, store, review, rejudge_id, 202)
 
 
@@ -75,10 +75,10 @@ def _filtered(session: Session, outcome: str, rule: str, from_ruleset: str) -> l
     return [verdict.id for verdict, _ in found]
 
 
-def _queue(audits: list[str], jobs: Jobs) -> None:
+def _queue(made: list[Job], jobs: Jobs) -> None:
     """Queue them; what cannot be is found and queued by the watch."""
-    for audit_id in audits:
-        jobs.put(audit_id)
+    for job in made:
+        jobs.put(job)
 
 
 @router.get("/rejudges/{rejudge_id}", response_model=Rejudge)

@@ -1,3 +1,4 @@
+import copy
 import io
 import json
 import os
@@ -10,7 +11,9 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
+from api.access import Scope
 from api.app import Service, create_app
+from api.keys import Keys
 from api.settings import Settings
 from api.store import Asked, Store
 from tests.api.archives import as_zip
@@ -76,6 +79,30 @@ def service(
 def client(service: Service) -> Iterator[TestClient]:
     with connect(service) as connected:
         yield connected
+
+
+class Guarded:
+    """A service that is not on loopback alone, its client, and a key for each scope."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.client = connect(service)
+        self.keys = Keys(service.database, service.settings)
+        self.shown = {scope: self.keys.create(f"for {scope}", [scope]) for scope in Scope}
+
+    def header(self, scope: Scope) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.shown[scope].text}"}
+
+    def upload(self, scope: Scope) -> Response:
+        return upload(self.client, headers=self.header(scope))
+
+
+@pytest.fixture(scope="module")
+def guarded(service: Service) -> Guarded:
+    closed = copy.copy(service)
+    update = {"host": "0.0.0.0", "requests_per_minute": 100_000}
+    closed.settings = service.settings.model_copy(update=update)
+    return Guarded(closed)
 
 
 def connect(service: Service) -> TestClient:

@@ -13,35 +13,10 @@ from sqlalchemy.exc import IntegrityError
 from api.__main__ import main
 from api.access import Scope, host_name, is_loopback, key_id_of, new_key
 from api.app import Service
-from api.keys import Keys
 from api.settings import Settings
 from tests.api.archives import as_zip
-from tests.api.conftest import BROWSER, browser, connect, form_token, upload
+from tests.api.conftest import BROWSER, Guarded, browser, connect, form_token, upload
 from tests.api.test_errors import assert_problem
-
-
-class Guarded:
-    """A service that is not on loopback alone, its client, and a key for each scope."""
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        self.client = connect(service)
-        self.keys = Keys(service.database, service.settings)
-        self.shown = {scope: self.keys.create(f"for {scope}", [scope]) for scope in Scope}
-
-    def header(self, scope: Scope) -> dict[str, str]:
-        return {"authorization": f"Bearer {self.shown[scope].text}"}
-
-    def upload(self, scope: Scope) -> Response:
-        return upload(self.client, headers=self.header(scope))
-
-
-@pytest.fixture(scope="module")
-def guarded(service: Service) -> Guarded:
-    closed = copy.copy(service)
-    update = {"host": "0.0.0.0", "requests_per_minute": 100_000}
-    closed.settings = service.settings.model_copy(update=update)
-    return Guarded(closed)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def test_many_writers_and_readers_share_the_database(url: str, tmp_path: Path) -
                 audit_id = accept(store)
                 assert store.start(audit_id, 3)
                 store.progress(audit_id, "working", 0.5)
-                assert audit_id in {row.id for row in store.unfinished(1000)}
+                assert audit_id in {job.audit_id for job in store.unfinished(1000)}
         except Exception as error:  # noqa: BLE001 - a thread's error is the test's
             errors.append(error)
 

@@ -20,7 +20,7 @@ def test_a_long_queue_is_looked_through_bit_by_bit(
     settings = Settings(data=tmp_path, database=make_database(), workers=0, lease_seconds=600)
     with Service(settings) as service:
         audits = {accept(service.store) for _ in range(5)}
-        look = Lost(service.store, ["audits"], service.jobs.put, service.jobs.worker)
+        look = Lost(service.store, ["inspect", "audits"], service.jobs.put, service.jobs.worker)
 
         def queued() -> set[str]:
             return {job.workflow_id[:-2] for job in DBOS.list_workflows(status="ENQUEUED")}
