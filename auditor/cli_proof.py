@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from auditor import cli_partial
 from auditor.errors import AuditorError, CannotMeasure
 from auditor.report.words import clean
 
@@ -44,6 +45,12 @@ def encode(
     output: Annotated[Path, typer.Option("--output", "-o", help="The bitstream to write.")],
     tokens: TokensOption = None,
     tokenizer: TokenizerOption = None,
+    stretches: Annotated[
+        int | None, typer.Option(help="Code only so many stretches, which the digests draw.", min=1)
+    ] = None,
+    stretch_tokens: Annotated[
+        int, typer.Option(help="Tokens of a stretch, rounded up to whole windows.", min=1)
+    ] = 1024,
     sandbox: SandboxOption = "bubblewrap",
     seconds: SecondsOption = 36_000.0,
 ) -> None:
@@ -52,6 +59,7 @@ def encode(
     The length of the bits is a score that needs no trust: `auditor decode` gets the text back from
     them. A system whose probabilities do not sum to one cannot be encoded, and fails (exit 1).
     """
+    from auditor.protocol import partial
     from auditor.protocol.host import NoDistribution
     from auditor.protocol.roundtrip import encode as encode_stream
     from auditor.protocol.shards import read_stream
@@ -61,8 +69,16 @@ def encode(
     with telling() as report:
         stream = read_stream(shards, tokens)
         room = room_of(tokenizer, sandbox, seconds)
+        record = Submission.load(folder)
+        if stretches is not None:
+            part = partial.encode(record, stream, stretches, stretch_tokens, room, report)
+            if isinstance(part, NoDistribution):
+                refuse(part)
+            write_whole(output, part.to_bytes())
+            cli_partial.describe_encoded(output, part)
+            return
         size_bytes = text_bytes(tokenizer, stream) if tokenizer else 0
-        encoded = encode_stream(Submission.load(folder), stream, room, report)
+        encoded = encode_stream(record, stream, room, report)
         if isinstance(encoded, NoDistribution):
             refuse(encoded)
         write_whole(output, encoded.to_bytes())
@@ -86,13 +102,21 @@ def decode(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the tokens there, 16 bits each.")
     ] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(metavar="SHARDS", help="For bits of stretches: the text, to be told in turn."),
+    ] = None,
     tokenizer: TokenizerOption = None,
     sandbox: SandboxOption = "bubblewrap",
     seconds: SecondsOption = 36_000.0,
 ) -> None:
-    """Get the text back from its bits, in a sandbox that holds the system and the bits alone."""
+    """Get the text back from its bits, in a sandbox that holds the system and the bits alone.
+
+    Of stretches the decoder is told what comes before each, and nothing after it before it is done.
+    """
     from auditor.errors import SubmissionError
     from auditor.protocol.host import NoDistribution
+    from auditor.protocol.partial import is_partial
     from auditor.protocol.roundtrip import decode as decode_stream
     from auditor.submission import Submission
 
@@ -102,7 +126,14 @@ def decode(
         except OSError as error:
             raise SubmissionError(f"{bitstream}: cannot be read ({error.strerror})") from error
         room = room_of(tokenizer, sandbox, seconds)
-        decoded = decode_stream(Submission.load(folder), data, room, report)
+        record = Submission.load(folder)
+        if is_partial(data):
+            part = cli_partial.decode(record, data, text, room, report)
+            if isinstance(part, NoDistribution):
+                refuse(part)
+            cli_partial.describe_decoded(bitstream, part)
+            return
+        decoded = decode_stream(record, data, room, report)
         if isinstance(decoded, NoDistribution):
             refuse(decoded)
         if output is not None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from auditor.errors import CannotMeasure
 from auditor.protocol.child.distributions import SUM_TOLERANCE
+from auditor.protocol.child.schedule import Window
 from auditor.protocol.host import Driven, Room, drive
 from auditor.protocol.shards import Tokens
 from auditor.submission import Submission
@@ -56,6 +57,16 @@ class Conversation:
                 f"{probs_V.sum():.6f} past its own check"
             )
         return probs_V
+
+    def decode(self, known_L: Tokens, window: Window, words: bytes | None) -> list[int]:
+        """Return what the system decodes as the targets of a window; words begin a stretch.
+
+        Of the window it is told the input up to the first charge.
+        """
+        coded = None if words is None else base64.b64encode(words).decode()
+        request = {"do": "decode", "start": window.start, "first": window.first, "words": coded}
+        self._send({**request, "stop": window.stop, "tokens": known_L.tolist()})
+        return [int(token) for token in self._next("decoded")["tokens"]]
 
     def end(self) -> Driven:
         """Let the system end, and return how it did."""

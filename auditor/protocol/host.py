@@ -24,7 +24,7 @@ from auditor.submission import Submission
 
 MAX_RESULT_BYTES = 2**30
 SYSTEM_FILE = "system.py"
-STREAMED = {"progress", "commitment", "distribution", "checkpoint"}
+STREAMED = {"progress", "commitment", "distribution", "decoded", "checkpoint"}
 """Kinds of message that are passed on and not kept."""
 Progress = Callable[[str, float], None]
 

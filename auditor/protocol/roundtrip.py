@@ -5,8 +5,6 @@ range coder's words. The first token is given and stands in the header. Bits are
 the header holds nothing of the text but that token and the count.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from auditor.errors import CannotMeasure, SubmissionError
+from auditor.errors import CannotMeasure
+from auditor.protocol import bitstream as bitstream_file
+from auditor.protocol.bitstream import check_files, digest, line_of, sealed
 from auditor.protocol.host import Driven, NoDistribution, Progress, Room, drive
 from auditor.protocol.shards import Tokens
 from auditor.submission import Submission
 
 FORMAT = "strict-prefix/bitstream/v1"
-MAX_HEADER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,7 @@ class Encoded:
 
     def to_bytes(self) -> bytes:
         """Return the file."""
-        return _line(self.header) + self.words
+        return line_of(self.header) + self.words
 
 
 def encode(
@@ -62,13 +61,11 @@ def encode(
         "format": FORMAT,
         "positions": positions,
         "first": int(tokens[0]),
-        "tokens_sha256": _digest(tokens.astype("<u2").tobytes()),
-        "words_sha256": _digest(words),
+        "tokens_sha256": digest(tokens.astype("<u2").tobytes()),
         "files": submission.digests,
     }
-    header["header_sha256"] = _digest(_line(header))
     ideal_nats = float(driven.message("encoded")["ideal_nats"])
-    return Encoded(header=header, words=words, ideal_bits=ideal_nats / math.log(2))
+    return Encoded(header=sealed(header, words), words=words, ideal_bits=ideal_nats / math.log(2))
 
 
 def decode(
@@ -80,7 +77,7 @@ def decode(
     came out, as they do where the system does not repeat itself.
     """
     header, words = read_bitstream(bitstream)
-    _check_files(submission, header["files"])
+    check_files(submission, header["files"])
     positions = int(header["positions"])
     driven: Driven = drive(
         submission,
@@ -93,35 +90,18 @@ def decode(
     if driven.broken:
         return driven.broken
     raw = driven.result or b""
-    if _digest(raw) != header["tokens_sha256"]:
+    if digest(raw) != header["tokens_sha256"]:
         raise CannotMeasure(
             f"other tokens came out than went in: expected {header['tokens_sha256'][:12]}..., got "
-            f"{_digest(raw)[:12]}... ({len(raw) // 2:,} tokens); the system does not repeat "
+            f"{digest(raw)[:12]}... ({len(raw) // 2:,} tokens); the system does not repeat "
             "itself, and `auditor replay` says how far"
         )
     return np.frombuffer(raw, dtype="<u2")
 
 
 def read_bitstream(bitstream: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return header and words of a file, after checking both against their digests."""
-    line, newline, words = bitstream.partition(b"\n")
-    try:
-        if not newline or len(line) > MAX_HEADER_BYTES:
-            raise ValueError("it has no first line of JSON")
-        header = json.loads(line)
-        stated = {name: value for name, value in header.items() if name != "header_sha256"}
-        if header["format"] != FORMAT:
-            raise ValueError(f"it is {header['format']!r}")
-        if _digest(_line(stated)) != header["header_sha256"] or _line(header) != line + b"\n":
-            raise ValueError("its header has been changed")
-        if _digest(words) != header["words_sha256"]:
-            raise ValueError(
-                f"its words have been changed: expected {header['words_sha256'][:12]}..., got "
-                f"{_digest(words)[:12]}... ({len(words):,} bytes)"
-            )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise SubmissionError(f"the bitstream: expected {FORMAT}, but {error}") from error
-    return header, words
+    """Return header and words of a file of the whole stream."""
+    return bitstream_file.read(bitstream, FORMAT)
 
 
 def reporting(doing: str, positions: int, progress: Progress) -> Any:
@@ -134,23 +114,3 @@ def reporting(doing: str, positions: int, progress: Progress) -> Any:
 
     progress(doing, 0.0)
     return listen
-
-
-def _check_files(submission: Submission, files: Mapping[str, str]) -> None:
-    """Refuse a submission that is not the one that encoded."""
-    own = submission.digests
-    for path in sorted(own.keys() | files.keys()):
-        if own.get(path) != files.get(path):
-            wanted, got = files.get(path, "no such file"), own.get(path, "no such file")
-            raise SubmissionError(
-                f"{path}: expected the file that the text was encoded with ({wanted[:12]}), found "
-                f"{got[:12]}"
-            )
-
-
-def _line(header: Mapping[str, Any]) -> bytes:
-    return json.dumps(header, sort_keys=True, separators=(",", ":")).encode() + b"\n"
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -42,7 +42,21 @@ def test_a_text_goes_through_its_bits_and_back(tmp_path, shards):
     bits.write_bytes(bits.read_bytes()[:-1])
     done = auditor("decode", honest, bits)
     assert done.returncode == 2
-    assert "its words have been changed" in done.stderr
+    assert "it is cut off: expected " in done.stderr
+
+
+def test_stretches_go_through_their_bits_and_back(tmp_path, shards):
+    honest, bits = folder(tmp_path), tmp_path / "some.bits"
+    words = ["--stretches", "3", "--stretch-tokens", "24"]
+    done = auditor("encode", honest, shards, "-o", bits, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"\d+ of 300 tokens, \d+\.\d\d%, in 3 stretches that", done.stdout)
+    done = auditor("decode", honest, bits, "--text", shards)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"in 3 stretches came back, .* a code length for \d+\.\d\d% of", done.stdout)
+    done = auditor("decode", honest, bits)
+    assert done.returncode == 2
+    assert "expected --text SHARDS" in done.stderr
 
 
 def test_what_has_no_distribution_fails_and_leaves_no_file(tmp_path, shards):

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import answers, coding, evaluation, walks
+from . import answers, coding, evaluation, schedule, walks
 from .distributions import NotADistribution
 
 SECONDS_BETWEEN_REPORTS = 0.5
@@ -81,6 +81,23 @@ def _encode(system: Any, task: dict[str, Any], out: Path, messages: Messages) ->
     messages.send("encoded", ideal_nats=ideal_nats)
 
 
+def _encode_stretches(system: Any, task: dict[str, Any], out: Path, messages: Messages) -> None:
+    drawn = schedule.stretches(
+        task["positions"],
+        int(system.window_tokens),
+        int(system.stride),
+        tokens=task["tokens"],
+        count=task["count"],
+        seed=bytes.fromhex(task["seed"]),
+    )
+    coded = coding.encode_stretches(system, _stream(), drawn, messages.progress)
+    with (out / "bits").open("wb") as file:
+        for stretch, words, ideal_nats in coded:
+            size = file.write(words.astype("<u4").tobytes())
+            where = {"first": stretch.first, "stop": stretch.stop}
+            messages.send("stretch", **where, words_bytes=size, ideal_nats=ideal_nats)
+
+
 def _decode(system: Any, task: dict[str, Any], out: Path, messages: Messages) -> None:
     words = np.frombuffer(Path("../bits").read_bytes(), dtype="<u4").astype(np.uint32)
     tokens_T = coding.decode(system, words, task["first"], task["positions"], messages.progress)
@@ -95,7 +112,13 @@ def _stream() -> walks.Tokens:
     return np.frombuffer(Path("../stream").read_bytes(), dtype="<u2").astype(np.int64)
 
 
-TASKS = {"fast": _fast, "encode": _encode, "decode": _decode, "answer": _answer}
+TASKS = {
+    "fast": _fast,
+    "encode": _encode,
+    "encode-stretches": _encode_stretches,
+    "decode": _decode,
+    "answer": _answer,
+}
 
 if __name__ == "__main__":
     main()

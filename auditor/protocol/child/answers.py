@@ -7,7 +7,9 @@ from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
+from .coding import StretchDecoder
 from .distributions import checked, shaped
+from .schedule import Window
 
 
 def answer_all(system: Any, requests: TextIO, answers: BinaryIO) -> None:
@@ -15,7 +17,10 @@ def answer_all(system: Any, requests: TextIO, answers: BinaryIO) -> None:
 
     To `predict` the digest of one row's distribution goes out before the distribution itself. The
     other rows, which a whole window has too, are of what stands there in place of the future.
+    To `decode` the tokens of a window go out, which only the words that came with the first window
+    of a stretch can tell.
     """
+    decoder: StretchDecoder | None = None
     for line in requests:
         request = json.loads(line)
         tokens_T = np.array(request["tokens"], dtype=np.int64)
@@ -23,14 +28,23 @@ def answer_all(system: Any, requests: TextIO, answers: BinaryIO) -> None:
         if request["do"] == "update":
             system.update(tokens_T, start)
             continue
+        if request["do"] == "decode":
+            if request["words"] is not None:
+                words = np.frombuffer(base64.b64decode(request["words"]), dtype="<u4")
+                decoder = StretchDecoder(words.astype(np.uint32))
+            assert decoder is not None
+            window = Window(start, int(request["first"]), int(request["stop"]))
+            _send(answers, kind="decoded", tokens=decoder.decode(system, tokens_T, window))
+            continue
         position, last = int(request["position"]), int(request["last"])
         first = start + len(tokens_T) - last
         answer = shaped(system.predict(tokens_T, start, last), first, last, int(system.vocab_size))
         rows_TV = answer[position - first : position - first + 1, :]
         raw = checked(rows_TV, position, 1, int(system.vocab_size)).astype("<f8").tobytes()
-        for message in (
-            {"kind": "commitment", "sha256": hashlib.sha256(raw).hexdigest()},
-            {"kind": "distribution", "probs": base64.b64encode(raw).decode()},
-        ):
-            answers.write(json.dumps(message).encode() + b"\n")
-            answers.flush()
+        _send(answers, kind="commitment", sha256=hashlib.sha256(raw).hexdigest())
+        _send(answers, kind="distribution", probs=base64.b64encode(raw).decode())
+
+
+def _send(answers: BinaryIO, **message: Any) -> None:
+    answers.write(json.dumps(message).encode() + b"\n")
+    answers.flush()

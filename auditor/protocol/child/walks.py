@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .distributions import Floats, checked
-from .schedule import windows
+from .schedule import Window, windows
 
 Tokens = npt.NDArray[np.int64]
 
@@ -19,7 +19,12 @@ def one_by_one(system: Any, known_T: Tokens, positions: int) -> Iterator[tuple[i
     """
     system.update(known_T[:1], 0)
     for window in windows(positions, system.window_tokens, system.stride):
-        for position in range(window.first, window.stop):
-            answer = system.predict(known_T[window.start : position + 1], window.start, 1)
-            yield position, checked(answer, position, 1, system.vocab_size)[0]
+        yield from inside(system, known_T, window)
         system.update(known_T[window.first + 1 : window.stop + 1], window.first + 1)
+
+
+def inside(system: Any, known_T: Tokens, window: Window) -> Iterator[tuple[int, Floats]]:
+    """Yield each position of one window, as `one_by_one` does."""
+    for position in range(window.first, window.stop):
+        answer = system.predict(known_T[window.start : position + 1], window.start, 1)
+        yield position, checked(answer, position, 1, system.vocab_size)[0]
