@@ -18,7 +18,7 @@ Where the claim is of bytes, the noise is made of pieces of which every string o
 parse, so that bytes cost what tokens do, and the printed bits per byte are held to that.
 
 Single positions are looked at too, on real text after training: the process is copied before it
-reads a token, once for every token that could stand there, and each copy charges its own. For a
+reads a token, once for each token that could stand there, and each copy charges its own. For a
 distribution that was fixed before, exp(-charge) adds up to one (Kraft); a sum over one that even
 rounding to bfloat16 cannot give is a FAIL, whether or not all copies got to their charge.
 
@@ -183,15 +183,20 @@ def _seen(noise: NoiseBound) -> str:
 def _seen_sums(sums: list[KraftSum]) -> str:
     if not sums:
         return ""
-    shown = ", ".join(f"{one.total:.6f}" for one in sums)
-    return f"; on text exp(-charge) over all tokens adds up to {shown}"
+    shown = ", ".join(
+        f"{one.total:.6f}"
+        if one.answered == one.vocab_size
+        else f"{one.total:.6f} over {one.answered:,} of {one.vocab_size:,}"
+        for one in sums
+    )
+    return f"; on text exp(-charge) over the tokens that could stand there adds up to {shown}"
 
 
 def _overfull(one: KraftSum) -> Finding:
     message = (
         f"at position {one.position:,} of the text the charges of {one.answered:,} tokens, of "
         f"{one.vocab_size:,} that could stand there, add up to a probability of {one.total:.6f}; a "
-        "distribution that is fixed before the token is seen has 1"
+        "distribution that is fixed before the token is seen has 1 for all of them"
     )
     return Finding(message, Location(position=one.position), {"total": one.total})
 

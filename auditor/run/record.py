@@ -118,6 +118,18 @@ class Forked:
     """None when the copy did not get to the charge."""
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the copies at one of the asked positions took."""
+
+    number: int
+    distance: int
+    """Events before the charge at which they began."""
+    copies: int
+    seconds: float
+    processor_seconds: float
+
+
 @dataclass(slots=True)
 class Record:
     """Everything that one execution reported, in order."""
@@ -135,11 +147,14 @@ class Record:
     opened: set[str] = field(default_factory=set)
     """Files of data that were opened."""
     forked: list[Forked] = field(default_factory=list)
+    served: list[Served] = field(default_factory=list)
     scaled: list[str] = field(default_factory=list)
     asked: set[str] = field(default_factory=set)
     """Environment variables that the submission asked for."""
     stand_ins: list[str] = field(default_factory=list)
     """What stood in for CUDA and its packages."""
+    processor_seconds: float = 0.0
+    """Of the script and the recorder."""
 
 
 def read_record(lines: Iterable[bytes]) -> Record:
@@ -195,8 +210,10 @@ def _add(record: Record, event: dict[str, object]) -> None:
         nats = None if event["nats"] is None else float(str(event["nats"]))
         number, value = int(str(event["number"])), int(str(event["value"]))
         record.forked.append(Forked(str(event["what"]), number, value, nats))
-    elif kind == "unserved":
-        pass
+    elif kind == "served":
+        counts = (int(str(event[name])) for name in ("number", "distance", "copies"))
+        seconds = (float(str(event[name])) for name in ("seconds", "processor"))
+        record.served.append(Served(*counts, *seconds))
     elif kind == "scaled":
         record.scaled.append(
             f"{event['file']}:{event['line']} table size {event['old']} -> {event['new']}"
@@ -208,6 +225,7 @@ def _add(record: Record, event: dict[str, object]) -> None:
         stand_ins = event["stand_ins"]
         assert isinstance(stand_ins, list)
         record.stand_ins.extend(map(str, stand_ins))
+        record.processor_seconds += float(str(event["processor"]))
     else:
         raise ValueError(f"unknown event {kind!r}")
 

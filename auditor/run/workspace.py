@@ -47,7 +47,7 @@ SMALL = {
     "VAL_TOKENS": "0",
     "TRAIN_SEQ_LEN": "64",
     "EVAL_SEQ_LEN": "64",
-    "EVAL_STRIDE": "16",
+    "EVAL_STRIDE": "32",
     "NUM_LAYERS": "4",
     "MODEL_DIM": "64",
     "NUM_HEADS": "4",

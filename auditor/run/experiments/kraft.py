@@ -1,9 +1,10 @@
 """The charges that one position would have for every token that could stand there.
 
 A distribution that was fixed before the token is seen makes exp(-charge) add up to one at most. The
-submission's own process is copied before the position is read, once a token (recorder/fork.py). Two
-things must agree before a sum is believed: the copy with the true token charges what the run did,
-and a copy with another token charges what an ordinary run on that stream does.
+submission's own process is copied before the position is read, once a token (recorder/fork.py), the
+likely tokens first, and no more of them once the sum is too large. Two things must agree before a
+sum is believed: the copy with the true token charges what the run did, and a copy with another
+token charges what an ordinary run on that stream does.
 """
 
 import math
@@ -31,6 +32,8 @@ COPIES_SECONDS = 90.0
 """About what the copies take beside whole runs: three positions, some 0.05 s a copy and core."""
 BFLOAT16_STEP = 2**-8
 """Relative rounding of a charge that is kept in bfloat16, both ways together."""
+ENOUGH = 1.05
+"""A sum, rounding taken off, that no further tokens are tried for: it cannot fall."""
 
 
 def kraft_sums(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> KraftSums:
@@ -54,13 +57,15 @@ def kraft_sums(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> KraftSums
         "begins": base.stage.begins + 1,
         "kind": kind,
         "site": list(site) if site else None,
-        "vocab_size": VOCAB_SIZE,
+        "rounding": BFLOAT16_STEP,
+        "enough": ENOUGH,
         "sites": [
             {
                 "position": position,
                 "charge_order": int(charged.value_order_N[index]),
                 "index": index,
                 "other": int(others[number]),
+                "values": _likely(base.stream.tokens, position),
             }
             for number, (position, index) in enumerate(sites)
         ],
@@ -146,6 +151,17 @@ def _site(run: Run, place: float) -> tuple[int, int]:
     raise CannotMeasure(
         f"no position after {start:,} stands among {GRAM} tokens that are nowhere else"
     )
+
+
+def _likely(tokens: NDArray[np.uint16], position: int) -> list[int]:
+    """Every token: the true one, then those that often follow the one before it in the text."""
+    train = text().train.tokens
+    single_V = np.bincount(train, minlength=VOCAB_SIZE)
+    followers = train[1:][train[:-1] == tokens[position - 1]]
+    often_V = np.bincount(followers, minlength=VOCAB_SIZE) * len(train) + single_V
+    order = np.argsort(-often_V, kind="stable").tolist()
+    true = int(tokens[position])
+    return [true, *(token for token in order if token != true)]
 
 
 def _count(tokens: NDArray[np.uint16], gram: NDArray[np.uint16]) -> int:

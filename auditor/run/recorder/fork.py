@@ -1,22 +1,27 @@
-"""The charge at one position for every token that could stand there, by forking the process.
+"""The charge at one position for tokens that could stand there, by forking the process.
 
 Just before a position is read the process is copied once a token; each copy overwrites the position
 in every array that holds that stretch of the stream, runs on to the charge, reports it and ends.
+Charges only add to the sum, so it is proved to be too large as soon as it is; tokens that come
+after are not tried.
 
 Where to fork is found by trial: copies that sleep are left at several distances before the charge,
 and one made at the very beginning of the stage, with one other token, says what the right answer
-is. The nearest sleeper whose own answer for that token is the same serves. The original goes on
-unchanged.
+is. The nearest sleeper whose own answer for that token is the same serves: whatever lies between it
+and the charge is computed again for every token. The original goes on unchanged.
 """
 
+import contextlib
 import ctypes
 import functools
 import gc
 import json
+import math
 import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,14 +31,15 @@ import torch
 
 from .channel import Channel, unpacked
 
-DISTANCES = (4, 16, 64, 256)
+DISTANCES = (4, 6, 9, 13, 20, 30, 45, 68, 100, 150, 225, 340, 510)
 """Events before the charge at which a copy is left."""
 GRAM = 8
 """Tokens by which a stretch of the stream is known; the auditor asks for positions where they are
 unique."""
 MAX_ELEMENTS = 50_000_000
+HOLDERS = (np.ndarray, torch.Tensor, list)
 CHILD_SECONDS = 120
-PARALLEL = 2
+PARALLEL = len(os.sched_getaffinity(0))
 
 
 @dataclass
@@ -47,6 +53,8 @@ class Site:
     """Which element it is among the charges of the stage."""
     other: int
     """The token of the early copy."""
+    values: list[int]
+    """Tokens to try, in this order."""
     right: float | None = None
     """What the early copy answered."""
     sleepers: list["Sleeper"] = field(default_factory=list)
@@ -66,12 +74,16 @@ class Forks:
     """Listens to the channel's events, and forks at the right ones."""
 
     def __init__(self, channel: Channel, stream: Any, ask: dict[str, Any]) -> None:
-        """`ask` names the first event of the stage, the events that charge, and the sites."""
+        """`ask` names the first event of the stage, the events that charge, and the sites.
+
+        A charge counts as up to `rounding` larger, and `enough` is where the sum may end.
+        """
         self._channel = channel
         self._stream = stream.astype(np.int64)
         self._begins: int = ask["begins"]
         self._charging = (ask["kind"], tuple(ask["site"]) if ask["site"] else None)
-        self._vocab_size: int = ask["vocab_size"]
+        self._rounding: float = ask["rounding"]
+        self._enough: float = ask["enough"]
         self._sites = [Site(**site) for site in ask["sites"]]
         self._counted = 0
         self._wanted: list[tuple[Callable[[float | None], None], int]] = []
@@ -101,14 +113,14 @@ class Forks:
                 if order == at and distance not in [one.distance for one in site.sleepers]:
                     self._leave(number, site, distance)
             if not self._child and order == site.charge_order:
-                self._wake(number, site)
+                self._wake(site)
 
     def _count(self, kind: str, facts: dict[str, Any]) -> None:
         """Follow the charges of the stage; a copy that has what it wants ends here."""
         if self._child and kind in ("line", "environment"):
             os._exit(0)
         site = facts.get("site")
-        if (kind, site) != self._charging:
+        if (kind, site) != self._charging or facts.get("learning"):
             return
         nats = unpacked(facts["nats"]).reshape(-1)
         begins, self._counted = self._counted, self._counted + nats.size
@@ -174,32 +186,66 @@ class Forks:
             return
         os.close(wake_write)
         os.close(answer_read)
-        if os.read(wake_read, 1) != b"!":
-            os._exit(0)
-        self._serve(number, site, distance, answer_write)
+        self._sleep(number, site, distance, wake_read, answer_write)
 
-    def _wake(self, number: int, site: Site) -> None:
-        """Wake sleepers, the nearest first, until one gives the right answer; end the others."""
-        served = False
-        for one in sorted(site.sleepers, key=lambda one: one.distance):
-            # Said in words: copies made since hold the pipe open, so its end would not be seen.
-            os.write(one.wake, b"-" if served else b"!")
-            served = served or _line(one.answer) == "served"
+    def _sleep(self, number: int, site: Site, distance: int, wake: int, answer: int) -> None:
+        """Do what the original says, until it says no more; returns in copies of this one alone.
+
+        Said in words: copies made since hold the pipe open, so its end would not be seen.
+        """
+        places: list[Place] = []
+        while (word := os.read(wake, 1)) in (b"?", b"!"):
+            places = places or list(self._places(site))
+            if word == b"?":
+                (nats,) = self._charged(places, site, [site.other]).values() or (None,)
+                if self._child:
+                    return
+                _tell(answer, nats)
+            else:
+                began, used = time.monotonic(), _processor_seconds()
+                results = self._charged(places, site, site.values)
+                if self._child:
+                    return
+                for value, nats in results.items():
+                    self._say("vocabulary", number, value, nats)
+                seconds, used = time.monotonic() - began, _processor_seconds() - used
+                facts = {"kind": "served", "order": 0, "number": number, "distance": distance}
+                facts |= {"copies": len(results), "seconds": seconds, "processor": used}
+                self._channel.say(json.dumps(facts))
+                _tell(answer, None)
+        os._exit(0)
+
+    def _wake(self, site: Site) -> None:
+        """Ask sleepers for the right answer; the nearest that gives it serves, and all end.
+
+        What a copy answers is right from some distance on, so halves are searched.
+        """
+        sleepers = sorted(site.sleepers, key=lambda one: one.distance)
+        first, last = 0, len(sleepers) if site.right is not None else 0
+        while first < last:
+            middle = (first + last) // 2
+            if _answer(sleepers[middle], b"?") == json.dumps(site.right):
+                last = middle
+            else:
+                first = middle + 1
+        if site.right is not None and first < len(sleepers):
+            _answer(sleepers[first], b"!")
+        for one in sleepers:
+            _answer(one, b"-")
             os.close(one.wake)
             os.close(one.answer)
             os.waitpid(one.pid, 0)
-        if not served:
-            self._channel.say(json.dumps({"kind": "unserved", "order": 0, "number": number}))
 
-    def _serve(self, number: int, site: Site, distance: int, answer: int) -> None:
-        """A woken copy: check, then one copy a token; returns in those copies alone."""
-        places = list(self._places(site))
+    def _charged(
+        self, places: list["Place"], site: Site, values: list[int]
+    ) -> dict[int, float | None]:
+        """What one copy a token charges, until they are enough; returns nothing in those copies."""
         results: dict[int, float | None] = {}
-        todo = [site.other, *(v for v in range(self._vocab_size) if v != site.other)]
         running: dict[int, tuple[int, int]] = {}
-        while todo or running:
-            while todo and len(running) < (PARALLEL if results else 1):
-                value = todo.pop(0)
+        waiting, least = values[::-1], 0.0
+        while (waiting and least < self._enough) or running:
+            while waiting and least < self._enough and len(running) < PARALLEL:
+                value = waiting.pop()
                 read, write = os.pipe()
                 pid = self._copy()
                 if not pid:
@@ -207,20 +253,18 @@ class Forks:
                     for place in places:
                         place.write(value)
                     self._wanted.append((functools.partial(_tell, write), site.index))
-                    return
+                    return {}
                 os.close(write)
                 running[read] = pid, value
             for read in select.select(list(running), [], [])[0]:
                 pid, value = running.pop(read)
                 said = _line(read)
+                os.close(read)
                 os.waitpid(pid, 0)
-                results[value] = json.loads(said) if said else None
-                if value == site.other and results[value] != site.right:
-                    os._exit(0)
-        for value, nats in sorted(results.items()):
-            self._say("vocabulary", number, value, nats)
-        os.write(answer, b"served\n")
-        os._exit(0)
+                nats = results[value] = json.loads(said) if said else None
+                if nats is not None:
+                    least += math.exp(-nats * (1 + self._rounding))
+        return results
 
     def _copy(self) -> int:
         """Fork a copy that says nothing of its own and ends in any case."""
@@ -280,6 +324,19 @@ class Place:
         ctypes.memmove(start + self.index * size, content, size)
 
 
+def _answer(sleeper: Sleeper, word: bytes) -> str:
+    """Say a word to a sleeper, and wait for its answer; empty when it has none, or is no more."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(sleeper.wake, word)
+    return _line(sleeper.answer)
+
+
+def _processor_seconds() -> float:
+    """Of this process and its children that ended."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
 def _integers() -> Iterator[Any]:
     """Arrays, tensors and lists of whole numbers that the process holds."""
     seen: set[int] = set()
@@ -291,11 +348,12 @@ def _integers() -> Iterator[Any]:
                     seen.add(id(value))
                     yield value
             inner = inner.f_back
-    for one in gc.get_objects():
-        for value in (one, *gc.get_referents(one)):
-            if id(value) not in seen and _is_of_integers(value):
-                seen.add(id(value))
-                yield value
+    tracked = gc.get_objects()
+    # At once and by type alone: there are a million, and this is done for every position.
+    for value in (*tracked, *gc.get_referents(*tracked)):
+        if isinstance(value, HOLDERS) and id(value) not in seen and _is_of_integers(value):
+            seen.add(id(value))
+            yield value
 
 
 def _is_of_integers(value: Any) -> bool:

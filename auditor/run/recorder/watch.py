@@ -24,6 +24,9 @@ from .channel import Channel, packed
 MAX_REACH = 4
 """Token arrays that are sent with a write: of the innermost function that holds any."""
 WRITES = {"scatter_add_", "index_add_", "index_put_"}
+LOOKS = {"__getitem__", "index_select", "take"}
+UNSEEN = torch._C.DisableTorchFunction
+"""What the recorder itself computes needs no stand-in, and is not watched."""
 
 
 class Watch(TorchFunctionMode):
@@ -42,36 +45,41 @@ class Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         if name in WRITES:
-            self._write(name, args[0], entries=_entries(args[1:]))
+            with UNSEEN():
+                self._write(name, args[0], entries=_entries(args[1:]))
         result = func(*args, **kwargs)
-        if name == "cross_entropy":
-            self._cross_entropy(*args, **kwargs)
-        elif name in ("__getitem__", "index_select", "take"):
-            self._look(args[0], args[-1])
+        if name in LOOKS:
+            if isinstance(args[0], torch.Tensor) and isinstance(args[-1], torch.Tensor):
+                with UNSEEN():
+                    self._look(args[0], args[-1])
         elif name == "sum" and len(args) == 1 and not kwargs:
-            self._sum(args[0], result)
+            with UNSEEN():
+                self._sum(args[0], result)
+        elif name == "cross_entropy":
+            with UNSEEN(), torch.no_grad():
+                self._cross_entropy(result, *args, **kwargs)
         return result
 
-    def _cross_entropy(self, input: Any, target: Any, *_: Any, **__: Any) -> None:
+    def _cross_entropy(self, result: Any, input: Any, target: Any, *_: Any, **__: Any) -> None:
+        """Where something is learnt only its targets are of interest."""
         if target.is_floating_point() or input.dim() != 2:
             return
-        learning = bool(torch.is_grad_enabled() and input.requires_grad)
-        with torch.no_grad():
-            log_probs = torch.log_softmax(input.detach().double(), dim=-1)
-            targets = target.detach().reshape(-1, 1).clamp(min=0)
-            nats = -log_probs.gather(1, targets).squeeze(1)
-            self._channel.send(
-                "loss",
-                site=self._channel.site(),
-                learning=learning,
-                tokens=packed(targets.squeeze(1).to(torch.int32).numpy(force=True)),
-                nats=packed(nats.numpy(force=True)),
-            )
+        learning = result.requires_grad
+        targets = target.detach().reshape(-1, 1).clamp(min=0)
+        if result.dim() or learning:
+            nats = result.detach().reshape(-1)
+        else:
+            nats = -torch.log_softmax(input.double(), dim=-1).gather(1, targets).squeeze(1)
+        self._channel.send(
+            "loss",
+            site=self._channel.site(),
+            learning=learning,
+            tokens=packed(targets.squeeze(1).to(torch.int32).numpy(force=True)),
+            nats=packed(nats.double().numpy(force=True)),
+        )
 
     def _look(self, table: Any, index: Any) -> None:
         """A byte table is 1-D, integer and as long as the vocabulary."""
-        if not isinstance(table, torch.Tensor) or not isinstance(index, torch.Tensor):
-            return
         if table.dim() != 1 or table.is_floating_point() or table.dtype is torch.bool:
             return
         longest = self._vocab_size + 1024

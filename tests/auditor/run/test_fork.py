@@ -1,0 +1,84 @@
+"""Copies of a process that charges tokens, in a process of its own."""
+
+import json
+import math
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+RUN = """
+import json
+import os
+import sys
+
+import numpy as np
+from auditor.run.recorder.channel import Channel, packed
+from auditor.run.recorder.fork import Forks
+
+V, LENGTH, AHEAD = 16, 200, int(sys.argv[2])
+tokens = np.random.default_rng(3).integers(0, V, LENGTH)
+probability = float(sys.argv[1])
+SITE = ("train_gpt.py", 7, "evaluate")
+position, other = 120, int((tokens[120] + 1) % V)
+true = int(tokens[position])
+read, write = os.pipe()
+ask = {
+    "begins": 1, "kind": "loss", "site": list(SITE), "rounding": 2**-8, "enough": 1.05,
+    "sites": [{
+        "position": position, "charge_order": 2 * position + 2, "index": position, "other": other,
+        "values": [true, *(v for v in range(V) if v != true)],
+    }],
+}
+channel = Channel(write, "/nowhere")
+channel.before = Forks(channel, tokens.copy(), ask).before
+channel.send("learn")
+held = tokens.copy()
+for t in range(LENGTH):
+    channel.send("look")
+    early = held[t + AHEAD :][:1].copy()  # what is read far ahead stays as it was
+    if t == 0:
+        kept = [*held[:AHEAD]]
+    token = int(kept[t])
+    kept.extend(early)
+    # The true token of the position is a little dearer, so that copies differ from the run.
+    nats = -np.log(probability) + (0.5 if t == position and token == true else 0.0)
+    channel.send("loss", site=SITE, learning=False, nats=packed(np.array([nats])))
+channel.send("line", text="")
+channel.close()
+sys.stdout.write(os.read(read, 1 << 20).decode())
+"""
+
+
+def answers(probability: float, ahead: int = 0) -> tuple[dict[int, float], list[dict[str, Any]]]:
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(probability), str(max(ahead, 1))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    told = [e for e in events if e["kind"] == "forked" and e["what"] == "vocabulary"]
+    return {e["value"]: e["nats"] for e in told}, [e for e in events if e["kind"] == "served"]
+
+
+def test_a_distribution_is_asked_for_every_token():
+    charged, (served,) = answers(1 / 16)
+    assert len(charged) == served["copies"] == 16
+    assert min(math.exp(-nats) for nats in charged.values()) == pytest.approx(math.exp(-0.5) / 16)
+
+
+def test_no_more_tokens_are_tried_once_the_sum_is_too_large():
+    charged, _ = answers(0.6)
+    assert 2 <= len(charged) <= 6  # some may be on their way when it is
+    assert sum(math.exp(-nats) for nats in charged.values()) > 1.05
+
+
+def test_where_the_token_was_read_farther_ahead_a_farther_copy_serves():
+    """Read ten positions ahead, two events each."""
+    _, (near,) = answers(1 / 16)
+    charged, (far,) = answers(1 / 16, ahead=10)
+    assert near["distance"] < far["distance"] <= 30
+    assert len(charged) == 16
