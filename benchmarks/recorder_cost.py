@@ -3,8 +3,8 @@
     python benchmarks/recorder_cost.py RECORD...
 
 The script runs in the sandbox as an audit runs it, by turns with the recorder watching and with one
-that only passes on what is printed. Prints the wall time of each turn, the ratio of
-the shortest ones, and whether all of them printed the same scores.
+that only passes on what is printed. Prints the processor and wall seconds of the shortest turns,
+the ratio of the processor's, and whether all of them printed the same scores.
 """
 
 import argparse
@@ -30,24 +30,24 @@ def main() -> None:
     parser.add_argument("record", nargs="+", help="folder, archive, or GITDIR@REF:FOLDER")
     parser.add_argument("--turns", type=int, default=3)
     asked = parser.parse_args()
-    table = Table("record", "bare, s", "watched, s", "ratio", "same scores")
+    columns = ("bare, processor s", "watched, processor s", "ratio", "bare, wall s")
+    table = Table("record", *columns, "watched, wall s", "same scores")
     same = True
     for name in asked.record:
         submission = Submission.load(name)
         bench = Bench(submission, Plan(run=True), scored_environment(submission))
-        seconds: dict[bool, list[float]] = {False: [], True: []}
+        seconds: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
         printed = set()
         for turn in range(2 * asked.turns):
             watched = bool(turn % 2)
             ended = bench.execute(noise_inputs(ask={"watch": watched}), lambda done: None)
-            seconds[watched].append(ended.seconds)
+            seconds[watched].append((ended.record.processor_seconds, ended.seconds))
             printed.add(tuple(TIME.sub("", line) for line in SCORE.findall(ended.output)))
-        bare, watched_seconds = min(seconds[False]), min(seconds[True])
-        ratio = f"{watched_seconds / bare:.2f}"
+        bare, watching = min(seconds[False]), min(seconds[True])
         equal = len(printed) == 1
         same = same and equal
-        row = (submission.name, f"{bare:.1f}", f"{watched_seconds:.1f}", ratio)
-        table.add_row(*row, "yes" if equal else "no")
+        figures = (bare[0], watching[0], watching[0] / bare[0], bare[1], watching[1])
+        table.add_row(submission.name, *map("{:.2f}".format, figures), "yes" if equal else "no")
     Console().print(table)
     sys.exit(not same)
 

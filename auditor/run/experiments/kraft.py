@@ -18,7 +18,7 @@ from auditor.errors import CannotMeasure
 from auditor.evidence import KraftSum, KraftSums
 from auditor.run.execution import Bench, Run
 from auditor.run.experiments.artifact import text_inputs
-from auditor.run.record import Forked
+from auditor.run.record import Forked, Served
 from auditor.run.streams import Stream, text
 from auditor.run.vocabulary import BOS, CONTROL_PIECES, VOCAB_SIZE
 
@@ -38,6 +38,14 @@ ENOUGH = 1.05
 
 def kraft_sums(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> KraftSums:
     """Sums over the vocabulary at some positions of the text that the base run was on.
+
+    Raises CannotMeasure when charges cannot be told apart, or no position passes its checks.
+    """
+    return measured(bench, base, bars)[0]
+
+
+def measured(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> tuple[KraftSums, list[Served]]:
+    """The sums, and what their copies took.
 
     Raises CannotMeasure when charges cannot be told apart, or no position passes its checks.
     """
@@ -80,7 +88,7 @@ def kraft_sums(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> KraftSums
         _sum(number, position, base, ordinary, forked.record.forked)
         for number, (position, _) in enumerate(sites)
     ]
-    return KraftSums(sums=tuple(found))
+    return KraftSums(sums=tuple(found)), forked.record.served
 
 
 def _patient(bench: Bench) -> Bench:
