@@ -7,11 +7,11 @@ a script is given training data, a calibration that a log prints was one on trai
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from auditor.evidence import CalibrationData, SourceLine
 from auditor.inspect.program import Program
-from auditor.inspect.source import functions
+from auditor.inspect.source import Module
 from auditor.inspect.tree import walk
 
 _CALIBRATES = re.compile(r"[a-z_]{0,30}(?:calibrat|hessian)[a-z_]{0,30}")
@@ -24,19 +24,26 @@ def read_calibration(program: Program) -> CalibrationData:
     training: list[SourceLine] = []
     other: list[SourceLine] = []
     for module in program.modules:
-        for function, _ in functions(module.tree.body):
-            for call in _calls(function):
+        lines = [call.lineno for call in _calls(module.nodes)]
+        for function in _holding(module, lines):
+            for call in _calls(walk(function)):
                 found = training if _is_given_training(call, function) else other
                 line = SourceLine(file=module.path, line=call.lineno, text=module.text(call.lineno))
                 found.append(line)
     return CalibrationData(training=tuple(training), other=tuple(other))
 
 
-def _calls(function: ast.AST) -> Iterator[ast.Call]:
-    """Calls of calibrations, but not those that one makes of another, with what it was given."""
-    if _CALIBRATES.fullmatch(getattr(function, "name", "")):
-        return
-    for node in walk(function):
+def _holding(module: Module, lines: list[int]) -> Iterator[ast.AST]:
+    """Functions with one of these lines; a calibration hands on to others what it was given."""
+    for function, _ in module.functions if lines else ():
+        within = any(function.lineno <= line <= (function.end_lineno or 0) for line in lines)
+        if within and not _CALIBRATES.fullmatch(function.name):
+            yield function
+
+
+def _calls(nodes: Iterable[ast.AST]) -> Iterator[ast.Call]:
+    """Calls of calibrations."""
+    for node in nodes:
         if isinstance(node, ast.Call) and len(node.args) > 1:
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             if _CALIBRATES.fullmatch(name):

@@ -10,10 +10,9 @@ import ast
 from collections.abc import Callable
 
 from auditor.inspect.config import UNKNOWN, Config
-from auditor.inspect.source import Module
+from auditor.inspect.source import FunctionNode, Module
 from auditor.inspect.tree import children
 from auditor.inspect.units import (
-    FunctionNode,
     Guard,
     Reach,
     Unit,

@@ -20,7 +20,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from auditor.inspect.source import Module, functions
+from auditor.inspect.source import Module
 from auditor.inspect.tree import children, walk
 
 WEIGHED, KNOWN, SPELLED = "weighed", "known", "spelled"
@@ -55,7 +55,10 @@ def find_mixtures(modules: tuple[Module, ...]) -> Mixtures:
     """Look through every function."""
     found = Mixtures()
     for module in modules:
-        for node, _ in functions(module.tree.body):
+        lines = [node.lineno for node in module.nodes if _sum_of(node, ()) is not None]
+        for node, _ in module.functions if lines else ():
+            if not any(node.lineno <= line <= (node.end_lineno or 0) for line in lines):
+                continue
             sums = list(_sums(node))[:MAX_MIXTURES]
             if sums:
                 names = _Names(node)
@@ -87,14 +90,21 @@ def _sums(function: ast.AST) -> Iterator[_Sum]:
             waiting += [(child, (*guards, node.test)) for child in node.body]
             waiting += [(child, guards) for child in (node.test, *node.orelse)]
             continue
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            for first, second in ((node.left, node.right), (node.right, node.left)):
-                whole = _complement(first)
-                other = _without(second, whole[0]) if whole else None
-                if whole and other is not None:
-                    yield _Sum(node, whole[0], (whole[1], other), guards)
-                    break
+        found = _sum_of(node, guards)
+        if found is not None:
+            yield found
         waiting += [(child, guards) for child in children(node)]
+
+
+def _sum_of(node: ast.AST, guards: tuple[ast.expr, ...]) -> _Sum | None:
+    """A node as such a sum; None for all others."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        for first, second in ((node.left, node.right), (node.right, node.left)):
+            whole = _complement(first)
+            other = _without(second, whole[0]) if whole else None
+            if whole and other is not None:
+                return _Sum(node, whole[0], (whole[1], other), guards)
+    return None
 
 
 def _complement(node: ast.expr) -> tuple[ast.expr, ast.expr] | None:

@@ -10,9 +10,9 @@ from auditor.evidence import ClaimedNumbers, RunLog
 from auditor.inspect.claims import read_claims
 from auditor.inspect.config import Config, Launch, configuration, read_launch
 from auditor.inspect.logs import read_logs
-from auditor.inspect.source import Module, read_sources
+from auditor.inspect.source import FunctionNode, Module, read_sources
 from auditor.inspect.tree import walk
-from auditor.inspect.units import FunctionNode, Guard
+from auditor.inspect.units import Guard
 from auditor.submission import Submission
 
 MAX_PRINTED = 80

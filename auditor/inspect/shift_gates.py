@@ -5,7 +5,7 @@ import re
 
 from auditor.evidence import ShiftGates, SourceLine
 from auditor.inspect.program import Program
-from auditor.inspect.source import Module, functions
+from auditor.inspect.source import Module
 
 _FIRST = re.compile(r"\w+\[:, :1\]")
 _BEFORE = re.compile(r"\w+\[:, :-1\]")
@@ -30,7 +30,7 @@ def _around(module: Module, line: int) -> str:
     """Text of the innermost function that holds a line."""
     inside = [
         (function.lineno, function.end_lineno or function.lineno)
-        for function, _ in functions(module.tree.body)
+        for function, _ in module.functions
         if function.lineno <= line <= (function.end_lineno or function.lineno)
     ]
     first, last = max(inside, default=(line, line))

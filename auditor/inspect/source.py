@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from auditor.grammar import NotThisGrammar, lowered
+from auditor.inspect.tree import children
 from auditor.inspect.unpack import layers
 from auditor.submission import Submission
 
@@ -24,9 +25,13 @@ MAX_LAYERS = 3
 MAX_DEPTH = 150
 """Nesting beyond this is not written by people, and would exhaust the stack of a recursive walk."""
 COMPILED = (".c", ".cc", ".cpp", ".cu", ".pyx", ".so")
+_SIMPLE = ast.Assign | ast.Expr | ast.AugAssign | ast.AnnAssign | ast.Return
+"""Statements without others in them, most of a program."""
 _RULE = re.compile(rb"^={40,}$", re.MULTILINE)
-_LEAVES = (ast.expr_context, ast.operator, ast.boolop, ast.unaryop, ast.cmpop)
 _DECODERS = {"b85decode", "a85decode", "b64decode", "decompress", "fromhex", "unhexlify"}
+
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +43,14 @@ class Module:
     lines: tuple[str, ...]
     nodes: tuple[ast.AST, ...]
     """Every node of the tree but operators and contexts, outer ones first."""
+
+    @property
+    def functions(self) -> list[tuple[FunctionNode, str | None]]:
+        """Every function, outer ones first, with the class whose method it is."""
+        found: list[tuple[FunctionNode, str | None]] | None = self.tree.__dict__.get("_functions")
+        if found is None:
+            found = self.tree.__dict__["_functions"] = list(functions(self.tree.body))
+        return found
 
     def text(self, line: int) -> str:
         """A line of the file, shortened for a report."""
@@ -92,7 +105,7 @@ def _printed(submission: Submission) -> Iterator[Module]:
         end = _RULE.search(file.data[:MAX_SOURCE_BYTES])
         if path.endswith((".log", ".txt")) and end is not None:
             module = parse(path, file.data[: end.start()])
-            if isinstance(module, Module) and any(functions(module.tree.body)):
+            if isinstance(module, Module) and module.functions:
                 yield module
 
 
@@ -165,12 +178,7 @@ def _nodes(tree: ast.AST) -> tuple[ast.AST, ...] | None:
         nodes += level
         below: list[ast.AST] = []
         for node in level:
-            for name in node._fields:
-                child = getattr(node, name, None)
-                if isinstance(child, list):
-                    below += [one for one in child if isinstance(one, ast.AST)]
-                elif isinstance(child, ast.AST) and not isinstance(child, _LEAVES):
-                    below.append(child)
+            below += children(node)
         level = below
         if not level:
             return tuple(nodes)
@@ -206,15 +214,15 @@ def _named_files(module: Module, submission: Submission) -> Iterator[str]:
 
 def functions(
     body: list[ast.stmt], owner: str | None = None
-) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, str | None]]:
+) -> Iterator[tuple[FunctionNode, str | None]]:
     """Every function below these statements, with the class whose method it is."""
     for node in body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(node, FunctionNode):
             yield node, owner
             yield from functions(node.body)
         elif isinstance(node, ast.ClassDef):
             yield from functions(node.body, node.name)
-        else:
+        elif not isinstance(node, _SIMPLE):
             for name in ("body", "orelse", "finalbody"):
                 yield from functions(getattr(node, name, []), owner)
             for part in (*getattr(node, "handlers", []), *getattr(node, "cases", [])):

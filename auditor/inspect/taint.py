@@ -9,13 +9,12 @@ import ast
 from dataclasses import replace
 
 from auditor.inspect.expressions import Expressions, callee
-from auditor.inspect.source import Module, functions
+from auditor.inspect.source import FunctionNode, Module
 from auditor.inspect.values import (
     CONTEXT,
     NOTHING,
     Env,
     Function,
-    FunctionNode,
     Seen,
     Value,
     is_context_name,
@@ -47,7 +46,7 @@ class Taint(Expressions):
         self._modules = modules
         for module in modules:
             lines = token_lines(module)
-            for node, owner in functions(module.tree.body):
+            for node, owner in module.functions:
                 indexed = any(node.lineno <= line <= (node.end_lineno or 0) for line in lines)
                 scored = scored_elements(node) if indexed else set()
                 function = Function(module, node, owner, scored)

@@ -2,29 +2,45 @@
 
 The analyses go over the same functions again and again; the walks of `ast` ask every field of every
 node each time. Trees that were read are not changed, so what hangs below a node is kept with it.
+Left out are the contexts and operators, which say nothing that their node does not say itself.
 """
 
 import ast
+from collections.abc import Sequence
+
+_LEAVES = (ast.expr_context, ast.operator, ast.boolop, ast.unaryop, ast.cmpop)
+_PLAIN = frozenset({"ctx", "op", "ops", "id", "attr", "kind", "type_comment", "asname", "module",
+                    "level", "conversion", "simple", "is_async", "type_ignores"})  # fmt: skip
+"""Fields that hold no nodes, or leaves alone."""
+_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {ast.Constant: ()}
+"""Fields of a class of nodes that may hold others."""
 
 
 def children(node: ast.AST) -> tuple[ast.AST, ...]:
-    """What `ast.iter_child_nodes` yields."""
+    """What `ast.iter_child_nodes` yields, without contexts and operators."""
     found: tuple[ast.AST, ...] | None = node.__dict__.get("_children")
     if found is None:
+        kind = type(node)
+        fields = _FIELDS.get(kind)
+        if fields is None:
+            fields = _FIELDS[kind] = tuple(f for f in kind._fields if f not in _PLAIN)
         below: list[ast.AST] = []
-        for name in node._fields:
+        for name in fields:
             child = getattr(node, name, None)
-            if isinstance(child, ast.AST):
-                below.append(child)
-            elif isinstance(child, list):
+            if type(child) is list:
                 below += [one for one in child if isinstance(one, ast.AST)]
+            elif isinstance(child, ast.AST) and not isinstance(child, _LEAVES):
+                below.append(child)
         found = node.__dict__["_children"] = tuple(below)
     return found
 
 
-def walk(node: ast.AST) -> list[ast.AST]:
-    """What `ast.walk` yields, in its order."""
-    found = [node]
-    for one in found:  # which grows meanwhile
-        found += children(one)
+def walk(node: ast.AST) -> Sequence[ast.AST]:
+    """What `ast.walk` yields, in its order, without contexts and operators."""
+    found: list[ast.AST] | None = node.__dict__.get("_below")
+    if found is None:
+        found = [node]
+        for one in found:  # which grows meanwhile
+            found += one.__dict__.get("_children") or children(one)
+        node.__dict__["_below"] = found
     return found

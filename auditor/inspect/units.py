@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from auditor.inspect.config import UNKNOWN
-from auditor.inspect.source import Module
+from auditor.inspect.source import FunctionNode, Module
 from auditor.inspect.tree import walk
 
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 Locals = dict[str, list[ast.expr]]
 
 

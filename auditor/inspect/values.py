@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from auditor.inspect.source import Module
+from auditor.inspect.source import FunctionNode, Module
 from auditor.inspect.tree import walk
 
 Place = tuple[str, int]
 """File and line."""
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 # Names by which scripts of this benchmark call the token being predicted, and what comes before.
 _TARGET = re.compile(

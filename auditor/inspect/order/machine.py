@@ -15,11 +15,11 @@ from auditor.inspect.order.expressions import Expressions
 from auditor.inspect.order.memory import Env, Locals
 from auditor.inspect.order.values import NOTHING, SETTING, Object, Value, advanced, cut, join
 from auditor.inspect.order.vocabulary import SIZES, tokens_named
-from auditor.inspect.source import Module, functions
+from auditor.inspect.source import FunctionNode, Module
 from auditor.inspect.taint import TooLong
 from auditor.inspect.tree import walk
 from auditor.inspect.units import Guard
-from auditor.inspect.values import Function, FunctionNode
+from auditor.inspect.values import Function
 
 MAX_DEPTH = 24
 MAX_STATEMENTS = 60_000
@@ -52,7 +52,7 @@ class Machine(Expressions):
         self._statements = 0
         self._returned: list[list[Value]] = [[]]
         for module in modules:
-            for node, owner in functions(module.tree.body):
+            for node, owner in module.functions:
                 self.functions.setdefault(node.name, []).append(
                     Function(module, node, owner, set())
                 )

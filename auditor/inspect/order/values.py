@@ -6,7 +6,7 @@ loop that has come to its end has taken all of its slices.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from auditor.inspect.config import UNKNOWN
@@ -186,10 +186,25 @@ class Value:
         )
 
     def but(self, **changes: Any) -> "Value":
-        """The same with some fields changed; `dataclasses.replace`, four times as fast."""
+        """The same with some fields changed; written out, since it is called most of all."""
         made = Value.__new__(Value)
-        for name in _FIELDS:
-            setattr(made, name, changes[name] if name in changes else getattr(self, name))
+        made.regions = self.regions
+        made.through = self.through
+        made.turns = self.turns
+        made.refs = self.refs
+        made.deps = self.deps
+        made.marks = self.marks
+        made.settled = self.settled
+        made.charges = self.charges
+        made.notes = self.notes
+        made.loss = self.loss
+        made.extent = self.extent
+        made.functions = self.functions
+        made.classes = self.classes
+        made.items = self.items
+        made.constant = self.constant
+        for name, value in changes.items():
+            setattr(made, name, value)
         return made
 
     def _has_all_of(self, other: "Value") -> bool:
@@ -264,7 +279,6 @@ def _equal(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-_FIELDS = tuple(one.name for one in fields(Value))
 NOTHING = Value()
 
 
