@@ -62,6 +62,11 @@ _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
     ast.In: lambda item, group: item in group,
     ast.NotIn: lambda item, group: item not in group,
 }
+_EVALUATED = frozenset(
+    {ast.Name, ast.Attribute, ast.BoolOp, ast.UnaryOp, ast.IfExp, ast.Compare, ast.BinOp, ast.Call,
+     ast.Tuple, ast.List, ast.Set, ast.Subscript}
+)  # fmt: skip
+"""Expressions that may have a value, beside constants."""
 _CALLS: dict[str, Callable[..., Any]] = {
     "int": int,
     "float": float,
@@ -75,6 +80,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "list": list,
 }
 _METHODS = {"lower", "upper", "strip", "split", "startswith", "endswith"}
+_LOOK_UPS = {"get", "getenv", "getattr"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +165,15 @@ class Config:
     launch: Launch
     names: dict[str, list[ast.expr]] = field(default_factory=dict)
     """Module-level and class-level names, and command-line options, with all their values."""
-    used: set[str] = field(default_factory=set)
-    """Environment variables and options that an answer rests on."""
     _depth: int = 0
 
     def value(self, node: ast.expr | None, local: Mapping[str, list[ast.expr]]) -> Any:
         """The value of an expression, or UNKNOWN."""
+        kind = type(node)
+        if kind is ast.Constant:
+            return node.value  # type: ignore[union-attr]  # a constant has one
+        if kind not in _EVALUATED or (kind is ast.Call and not _understood(node)):  # type: ignore[arg-type]  # it is a call
+            return UNKNOWN
         self._depth += 1
         try:
             return self._value(node, local) if self._depth <= MAX_STEPS else UNKNOWN
@@ -262,9 +271,10 @@ class Config:
         if name == "getattr" and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
             # What stands in the place of a missing attribute is not known to be used.
             return self.value(ast.Attribute(node.args[0], str(node.args[1].value)), local)
-        arguments = [self.value(argument, local) for argument in node.args]
-        if name in _CALLS and UNKNOWN not in arguments and not node.keywords:
-            return _CALLS[name](*arguments)
+        if name in _CALLS and not node.keywords:
+            arguments = [self.value(argument, local) for argument in node.args]
+            if UNKNOWN not in arguments:
+                return _CALLS[name](*arguments)
         # A class of the file makes an object, and an object is true.
         return OBJECT if name[:1].isupper() else UNKNOWN
 
@@ -273,7 +283,6 @@ class Config:
         name = self.value(args[0], local) if args else UNKNOWN
         if not isinstance(name, str):
             return UNKNOWN
-        self.used.add(name)
         if name in self.launch.environment:
             return self.launch.environment[name]
         if name in _OF_THE_LAUNCHER:
@@ -332,6 +341,12 @@ def _option(node: ast.Call, launch: Launch) -> Iterator[tuple[str, ast.expr]]:
                 yield name, ast.Constant(action == "store_false")
             elif "default" in keywords:
                 yield name, keywords["default"]
+
+
+def _understood(node: ast.Call) -> bool:
+    """Whether a call may have a value."""
+    name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+    return name in _CALLS or name in _METHODS or name in _LOOK_UPS or name[:1].isupper()
 
 
 def _is_environ(node: ast.expr) -> bool:

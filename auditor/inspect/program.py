@@ -91,6 +91,8 @@ class LogLines:
     def shows(self, guard: Guard) -> str | None:
         """Where a log shows that the branch ran."""
         # A node of the tree lives as long as this; a guard is made anew for each question.
+        if not self._lines:
+            return None
         key = id(guard.test), guard.wanted
         if key not in self._known:
             self._known[key] = next(

@@ -2,7 +2,8 @@
 
 import ast
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from auditor.inspect.config import UNKNOWN, Config
 from auditor.inspect.mixtures import WEIGHED, Mixtures
@@ -63,48 +64,43 @@ class Expressions(Library):
 
     def value(self, node: ast.expr | None, env: Env) -> Value:
         """What an expression may be."""
-        match node:
-            case None:
-                return NOTHING
-            case ast.Constant():
-                return literal(node)
-            case ast.Name():
-                return self._name(node.id, env)
-            case ast.Attribute():
-                return self._attribute(node, env)
-            case ast.Subscript():
-                return self._subscript(node, env)
-            case ast.Call():
-                return self._call(node, env)
-            case ast.BinOp():
-                left, right = self.value(node.left, env), self.value(node.right, env)
-                value = self._spread(node, self.used(node.lineno, left, right), left)
-                return self._mixed(node, value) if id(node) in self.mixtures.sums else value
-            case ast.Tuple() | ast.List():
-                # Items of items are not kept apart: doubling them forty times is one line of code.
-                items = tuple(self.value(item, env).whole() for item in node.elts)
-                if isinstance(node, ast.Tuple) and len(items) <= 12:
-                    return join(items).whole().but(items=items) if items else NOTHING
-                return join(items).whole()
-            case ast.IfExp():
-                truth = self.config.truth(node.test, Locals(env))
-                if truth is not None:
-                    return self.value(node.body if truth else node.orelse, env)
-                return self.value(node.body, env) | self.value(node.orelse, env)
-            case ast.ListComp() | ast.GeneratorExp() | ast.SetComp() | ast.DictComp():
-                return self.comprehension(node, env)
-            case ast.Compare():
-                return self._compared(node, env)
-            case ast.NamedExpr():
-                value = self.value(node.value, env)
-                self.set(env, node.target.id, value)
-                return value
-            case ast.Lambda():
-                return Value(functions=frozenset({self._lambda(node, env)}))
-            case ast.JoinedStr():
-                return self._text(node, env)
-        parts = [part for part in children(node) if isinstance(part, ast.expr)]
-        return join(self.value(part, env) for part in parts).whole()
+        if node is None:
+            return NOTHING
+        return _KINDS.get(type(node), Expressions._joined)(self, node, env)
+
+    def _joined(self, node: ast.expr, env: Env) -> Value:
+        """Any of the parts of an expression that is not looked into."""
+        parts = [self.value(part, env) for part in children(node) if isinstance(part, ast.expr)]
+        return join(parts).whole()
+
+    def _sum(self, node: ast.BinOp, env: Env) -> Value:
+        left, right = self.value(node.left, env), self.value(node.right, env)
+        value = self._spread(node, self.used(node.lineno, left, right), left)
+        return self._mixed(node, value) if id(node) in self.mixtures.sums else value
+
+    def _group(self, node: ast.Tuple | ast.List, env: Env) -> Value:
+        # Items of items are not kept apart: doubling them forty times is one line of code.
+        items = tuple([self.value(item, env).whole() for item in node.elts])
+        if isinstance(node, ast.Tuple) and len(items) <= 12:
+            return join(items).whole().but(items=items) if items else NOTHING
+        return join(items).whole()
+
+    def _chosen(self, node: ast.IfExp, env: Env) -> Value:
+        truth = self.config.truth(node.test, Locals(env))
+        if truth is not None:
+            return self.value(node.body if truth else node.orelse, env)
+        return self.value(node.body, env) | self.value(node.orelse, env)
+
+    def _named_value(self, node: ast.NamedExpr, env: Env) -> Value:
+        value = self.value(node.value, env)
+        self.set(env, node.target.id, value)
+        return value
+
+    def _function(self, node: ast.Lambda, env: Env) -> Value:
+        return Value(functions=frozenset({self._lambda(node, env)}))
+
+    def _comprehended(self, node: ast.expr, env: Env) -> Value:
+        return self.comprehension(node, env)
 
     def _spread(self, node: ast.BinOp, value: Value, left: Value) -> Value:
         """Mark the share of a byte in the log of a token's probability, or its root."""
@@ -156,7 +152,8 @@ class Expressions(Library):
         self.closures[id(function.node)] = env
         return function
 
-    def _name(self, name: str, env: Env) -> Value:
+    def _name(self, node: ast.Name, env: Env) -> Value:
+        name = node.id
         known: Value | None = env.get(name)
         if known is not None:
             return known
@@ -245,7 +242,7 @@ class Expressions(Library):
         function = node.func
         name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
         on = self.value(function.value, env) if isinstance(function, ast.Attribute) else NOTHING
-        args = list(self._arguments(node, env))
+        args = self._arguments(node, env)
         keywords = {k.arg or "": self.value(k.value, env) for k in node.keywords}
         given = [*args, *keywords.values()]
         if name in PRINTERS and node.args:
@@ -269,12 +266,13 @@ class Expressions(Library):
             result = self.covered(result, node.lineno)
         if name in RANDOM:
             result = result.but(turns=cut(result.turns | self.now()))
-        with_tokens = sum(bool(value.regions) for value in given)
-        tokens = result.regions | result.through
-        if tokens and (name in LOSSES or (on.refs and with_tokens > 1)):
+        tokens = result.regions or result.through
+        if tokens and (
+            name in LOSSES or (on.refs and sum(bool(value.regions) for value in given) > 1)
+        ):
             result = result.but(loss=True)
         constant = UNKNOWN if tokens else self.config.value(node, Locals(env))
-        return result.but(constant=constant)
+        return result if constant is result.constant else result.but(constant=constant)
 
     def _looks_up(self, node: ast.Call) -> bool:
         """Whether a call of `getattr` asks for a setting."""
@@ -287,13 +285,15 @@ class Expressions(Library):
         """Mark what was set to nothing where a file agrees with the tokens."""
         return value.noted("covered", {self.place(line)} if value.places("agreed") else ())
 
-    def _arguments(self, node: ast.Call, env: Env) -> Iterator[Value]:
+    def _arguments(self, node: ast.Call, env: Env) -> list[Value]:
+        values: list[Value] = []
         for argument in node.args:
             if isinstance(argument, ast.Starred):
                 value = self.value(argument.value, env)
-                yield from value.items or (value.whole(),) * MANY
+                values += value.items or (value.whole(),) * MANY
             else:
-                yield self.value(argument, env)
+                values.append(self.value(argument, env))
+        return values
 
     def _entered(
         self,
@@ -324,6 +324,8 @@ class Expressions(Library):
             if not functions:
                 return None
             return join(self._run(one, node, args, keywords, NOTHING, env) for one in functions)
+        if name not in self.functions and name not in self.classes:
+            return None
         methods = [one for one in self.functions.get(name, []) if one.owner is not None]
         own = [one for one in methods if one.owner in on.classes]
         first = root(node.func.value)
@@ -363,3 +365,25 @@ class Expressions(Library):
                 if name in given:
                     self.mutate(given[name], value, env)
         return result
+
+
+_KINDS: dict[type[ast.AST], Callable[[Expressions, Any, Env], Value]] = {
+    ast.Constant: lambda machine, node, env: literal(node),
+    ast.Name: Expressions._name,
+    ast.Attribute: Expressions._attribute,
+    ast.Subscript: Expressions._subscript,
+    ast.Call: Expressions._call,
+    ast.BinOp: Expressions._sum,
+    ast.Tuple: Expressions._group,
+    ast.List: Expressions._group,
+    ast.IfExp: Expressions._chosen,
+    ast.ListComp: Expressions._comprehended,
+    ast.GeneratorExp: Expressions._comprehended,
+    ast.SetComp: Expressions._comprehended,
+    ast.DictComp: Expressions._comprehended,
+    ast.Compare: Expressions._compared,
+    ast.NamedExpr: Expressions._named_value,
+    ast.Lambda: Expressions._function,
+    ast.JoinedStr: Expressions._text,
+}
+"""How each kind of expression is valued; `_joined` does for the others."""

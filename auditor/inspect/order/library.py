@@ -25,6 +25,14 @@ from auditor.inspect.order.vocabulary import (
 from auditor.inspect.values import Function, Place
 
 
+_KNOWN = frozenset(
+    {"backward", "grad", "step", "zero_grad", "load_state_dict", "deepcopy", "requires_grad_",
+     "zeros", "ones", "empty", "randn", "full", "tensor", "where", "gather", "at", "copy_", "fill_"}
+).union(SIZES, COPIES, SERIALISERS, READERS, HISTOGRAMS, MINIMA, GATHERS, RESETS, KEEPERS, COUNTERS,
+        STEPS)  # fmt: skip
+"""Calls that mean something; most mean nothing, and need not be compared with each of these."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A line that is printed."""
@@ -73,6 +81,8 @@ class Library(Memory):
         env: Env,
     ) -> Value | None:
         """Calls whose meaning is known; None for all others."""
+        if name not in _KNOWN and not name[:1].isupper() and not name.startswith("reset"):
+            return None
         given = join([*args, *keywords.values()]).whole()
         if name in SIZES:
             return ((on | given).number()).but(constant=UNKNOWN)
@@ -104,9 +114,9 @@ class Library(Memory):
         if (
             name == "Parameter"
             or (
-                getattr(node.func, "value", None) is not None
+                name[:1].isupper()
+                and getattr(node.func, "value", None) is not None
                 and ast.unparse(node.func.value) in ("nn", "torch.nn")  # type: ignore[attr-defined]  # has a value
-                and name[:1].isupper()
             )
         ):
             return self.allocate(marks=self.learnt_by(given))

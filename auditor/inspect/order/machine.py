@@ -7,6 +7,7 @@ decided is a setting, whatever happens in a branch hangs on it, and says so.
 
 import ast
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from auditor.inspect.config import UNKNOWN, Config
@@ -26,6 +27,17 @@ MAX_STATEMENTS = 60_000
 """Of one run; the largest programs of this benchmark take a seventh."""
 Decided = tuple[bool, bool, str | None]
 """Whether the body runs, whether the other branch does, and what could not be decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What a test asks for that does not change."""
+
+    environment: bool
+    """It looks a setting up itself."""
+    names: frozenset[str]
+    open_settings: frozenset[str]
+    """Names of the configuration whose value is not known."""
 
 
 class Machine(Expressions):
@@ -49,6 +61,8 @@ class Machine(Expressions):
         self._stack: list[Function] = []
         self._loops = 0
         self._assigned: dict[int, set[str]] = {}
+        self._words_of: dict[int, _Words] = {}
+        self._measured: dict[int, bool] = {}
         self._statements = 0
         self._returned: list[list[Value]] = [[]]
         for module in modules:
@@ -69,56 +83,58 @@ class Machine(Expressions):
 
     def _block(self, body: list[ast.stmt], env: Env) -> bool:
         """Run statements in order; whether the block is left for sure."""
-        return any(self._statement(statement, env) for statement in body)
+        for statement in body:  # noqa: SIM110 - a frame less for each statement of a program
+            if self._statement(statement, env):
+                return True
+        return False
 
     def _statement(self, node: ast.stmt, env: Env) -> bool:
         self._statements += 1
         if self._statements > MAX_STATEMENTS:
             raise TooLong
-        match node:
-            case ast.Return():
-                self._returned[-1].append(self._known(node.value, env))
-                return True
-            case ast.Assign():
-                value = self._known(node.value, env)
-                counts = isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.Add)
-                for target in node.targets:
-                    self._assign(target, value, env, counts=counts)
-            case ast.AnnAssign() if node.value is not None:
-                self._assign(node.target, self._known(node.value, env), env)
-            case ast.AugAssign():
-                self._augment(node, env)
-            case ast.If():
-                return self._if(node, env)
-            case ast.For() | ast.AsyncFor():
-                self._for(node, env)
-            case ast.While():
-                if self.config.truth(node.test, Locals(env)) is not False:
-                    known = self.value(node.test, env).extent
-                    (self.loops.sweeping if known else self.loops.open_ended).add(self._loops + 1)
-                    self._turns(node.body, env, lambda turn: None, count=None)
-            case ast.With() | ast.AsyncWith():
-                for item in node.items:
-                    value = self.value(item.context_expr, env)
-                    if item.optional_vars is not None:
-                        self._assign(item.optional_vars, value, env)
-                return self._block(node.body, env)
-            case ast.Try():
-                left = self._block(node.body, env)
-                return self._block(node.orelse, env) or self._block(node.finalbody, env) or left
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                self.closures[id(node)] = env
-                env.pop(node.name, None)
-            case ast.ClassDef():
-                self._class(node, env)
-            case ast.Expr():
-                if isinstance(node.value, ast.Yield | ast.YieldFrom):
-                    self._returned[-1].append(self.value(node.value.value, env))
-                else:
-                    self.value(node.value, env)
-            case ast.Continue() | ast.Break() | ast.Raise():
-                return True
-        return False
+        run = _STATEMENTS.get(type(node))
+        return run is not None and bool(run(self, node, env))
+
+    def _return(self, node: ast.Return, env: Env) -> bool:
+        self._returned[-1].append(self._known(node.value, env))
+        return True
+
+    def _set(self, node: ast.Assign, env: Env) -> None:
+        value = self._known(node.value, env)
+        counts = isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.Add)
+        for target in node.targets:
+            self._assign(target, value, env, counts=counts)
+
+    def _set_typed(self, node: ast.AnnAssign, env: Env) -> None:
+        if node.value is not None:
+            self._assign(node.target, self._known(node.value, env), env)
+
+    def _while(self, node: ast.While, env: Env) -> None:
+        if self.config.truth(node.test, Locals(env)) is not False:
+            known = self.value(node.test, env).extent
+            (self.loops.sweeping if known else self.loops.open_ended).add(self._loops + 1)
+            self._turns(node.body, env, lambda turn: None, count=None)
+
+    def _with(self, node: ast.With | ast.AsyncWith, env: Env) -> bool:
+        for item in node.items:
+            value = self.value(item.context_expr, env)
+            if item.optional_vars is not None:
+                self._assign(item.optional_vars, value, env)
+        return self._block(node.body, env)
+
+    def _try(self, node: ast.Try, env: Env) -> bool:
+        left = self._block(node.body, env)
+        return self._block(node.orelse, env) or self._block(node.finalbody, env) or left
+
+    def _define(self, node: FunctionNode, env: Env) -> None:
+        self.closures[id(node)] = env
+        env.maps[0].pop(node.name, None)
+
+    def _expression(self, node: ast.Expr, env: Env) -> None:
+        if isinstance(node.value, ast.Yield | ast.YieldFrom):
+            self._returned[-1].append(self.value(node.value.value, env))
+        else:
+            self.value(node.value, env)
 
     def _known(self, node: ast.expr | None, env: Env) -> Value:
         """A value, with its constant where it has one."""
@@ -130,7 +146,7 @@ class Machine(Expressions):
         constant = self.config.value(node, Locals(env))
         if constant is not UNKNOWN:
             return value.but(constant=constant, notes=value.notes - {SETTING})
-        looks_up = node is not None and value == NOTHING and not _measures(node)
+        looks_up = node is not None and value.is_nothing and not self._measures(node)
         if looks_up and self._setting(node, env):  # type: ignore[arg-type]  # it is not None
             return Value(notes=frozenset({SETTING}))
         return value
@@ -261,16 +277,38 @@ class Machine(Expressions):
 
     def _setting(self, test: ast.expr, env: Env) -> bool:
         """Whether a test is open because of the configuration, and not of the data alone."""
+        known = self._words_of.get(id(test))
+        if known is None:
+            known = self._words_of[id(test)] = self._asks(test)
+        if known.environment:
+            return True
+        for name in known.names:
+            if name in env and env[name].is_setting:
+                return True
+        return any(name not in env for name in known.open_settings)
+
+    def _asks(self, test: ast.expr) -> "_Words":
+        """What a test asks for."""
+        names: set[str] = set()
+        settings: set[str] = set()
         for node in walk(test):
             name = getattr(node, "attr", getattr(node, "id", None))
             if name in ("environ", "getenv", "args") and not isinstance(node, ast.Attribute):
-                return True
-            if isinstance(node, ast.Name) and node.id in env and env[node.id].is_setting:
-                return True
-            known = name in self.config.names and name not in env
-            if known and self.config.value(node, {}) is UNKNOWN:  # type: ignore[arg-type]  # a name
-                return True
-        return False
+                return _Words(True, frozenset(), frozenset())
+            if isinstance(node, ast.Name):
+                names.add(node.id)
+            if name in self.config.names and self.config.value(node, {}) is UNKNOWN:  # type: ignore[arg-type]  # a name
+                settings.add(str(name))
+        return _Words(False, frozenset(names), frozenset(settings))
+
+    def _measures(self, node: ast.expr) -> bool:
+        """Whether an expression asks how much there is of something, or if a file is there."""
+        known = self._measured.get(id(node))
+        if known is None:
+            calls = [part.func for part in walk(node) if isinstance(part, ast.Call)]
+            names = [getattr(call, "attr", getattr(call, "id", "")) for call in calls]
+            known = self._measured[id(node)] = not SIZES.isdisjoint(names)
+        return known
 
     def _for(self, node: ast.For | ast.AsyncFor, env: Env) -> None:
         count = self._count(node.iter, env)
@@ -294,13 +332,13 @@ class Machine(Expressions):
         if key not in self._assigned:
             self._assigned[key] = _assigned(body)
         assigned = self._assigned[key]
-        for name in assigned & set(env):
+        for name in [name for name in assigned if name in env]:
             old = env[name]
             changed = old.but(constant=UNKNOWN, turns=advanced(old.turns, loop, 0))
             self.set(env, name, changed)
         for turn in range(1 if count == 1 else 2):
             self.loops.running[loop] = turn
-            for name in assigned & set(env):
+            for name in [name for name in assigned if name in env]:
                 old = env[name]
                 self.set(env, name, old.but(turns=advanced(old.turns, loop, turn)))
             bind(turn)
@@ -446,6 +484,34 @@ class Machine(Expressions):
         return found
 
 
+def _leave(machine: Machine, node: ast.stmt, env: Env) -> bool:
+    """What follows in the block is not run."""
+    return True
+
+
+_STATEMENTS: dict[type[ast.AST], Callable[[Machine, Any, Env], bool | None]] = {
+    ast.Return: Machine._return,
+    ast.Assign: Machine._set,
+    ast.AnnAssign: Machine._set_typed,
+    ast.AugAssign: Machine._augment,
+    ast.If: Machine._if,
+    ast.For: Machine._for,
+    ast.AsyncFor: Machine._for,
+    ast.While: Machine._while,
+    ast.With: Machine._with,
+    ast.AsyncWith: Machine._with,
+    ast.Try: Machine._try,
+    ast.FunctionDef: Machine._define,
+    ast.AsyncFunctionDef: Machine._define,
+    ast.ClassDef: Machine._class,
+    ast.Expr: Machine._expression,
+    ast.Continue: _leave,
+    ast.Break: _leave,
+    ast.Raise: _leave,
+}
+"""How each kind of statement is run; the others do nothing here."""
+
+
 def _imported(modules: tuple[Module, ...]) -> tuple[set[str], set[str]]:
     """Names by which a program imports its own files, and all others."""
     stems = {module.path.rsplit("/", 1)[-1].removesuffix(".py") for module in modules}
@@ -457,12 +523,6 @@ def _imported(modules: tuple[Module, ...]) -> tuple[set[str], set[str]]:
                     others = alias.name.rsplit(".", 1)[-1] not in stems
                     names[others].add(alias.asname or alias.name.split(".", 1)[0])
     return names
-
-
-def _measures(node: ast.expr) -> bool:
-    """Whether an expression asks how much there is of something, or whether a file is there."""
-    calls = (part.func for part in ast.walk(node) if isinstance(part, ast.Call))
-    return any(getattr(call, "attr", getattr(call, "id", "")) in SIZES for call in calls)
 
 
 def _targets(node: ast.AST) -> list[ast.expr]:
@@ -508,8 +568,11 @@ def _copied(heap: dict[int, Object]) -> dict[int, Object]:
 
 def _merge(env: Env, other: dict[str, Value]) -> None:
     """Join another branch into an environment."""
+    own = env.maps[0]
     for name, value in other.items():
-        env[name] = env[name] | value if name in env.maps[0] else value
+        old = own.get(name)
+        if old is not value:
+            own[name] = value if old is None else old | value
 
 
 def _merged(

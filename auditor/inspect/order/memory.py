@@ -2,7 +2,6 @@
 
 import ast
 from abc import ABC, abstractmethod
-from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,8 +25,17 @@ from auditor.inspect.source import Module
 from auditor.inspect.values import Place
 
 
-class Env(ChainMap[str, Value]):
-    """Names of a function, and behind them those of what it stands in; looked up all the time."""
+class Env:
+    """Names of a function, and behind them those of what it stands in.
+
+    A `ChainMap` without what nobody asks of it: names are looked up all the time.
+    """
+
+    __slots__ = ("maps",)
+
+    def __init__(self, *maps: dict[str, Value]) -> None:
+        """Begin with these, innermost first."""
+        self.maps = maps
 
     def get(self, name: str, default: Any = None) -> Any:
         """The innermost value of a name."""
@@ -38,7 +46,21 @@ class Env(ChainMap[str, Value]):
 
     def __contains__(self, name: object) -> bool:
         """Whether any of them has the name."""
-        return any(name in names for names in self.maps)
+        for names in self.maps:  # noqa: SIM110 - a third of the time of `any`
+            if name in names:
+                return True
+        return False
+
+    def __getitem__(self, name: str) -> Value:
+        """The innermost value of a name that there is."""
+        for names in self.maps:
+            if name in names:
+                return names[name]
+        raise KeyError(name)
+
+    def __setitem__(self, name: str, value: Value) -> None:
+        """Set a name of the function itself."""
+        self.maps[0][name] = value
 
 
 class Locals(Mapping[str, list[ast.expr]]):
@@ -59,11 +81,11 @@ class Locals(Mapping[str, list[ast.expr]]):
 
     def __iter__(self) -> Iterator[str]:
         """All names."""
-        return iter(self._env)
+        return iter({name for names in self._env.maps for name in names})
 
     def __len__(self) -> int:
         """How many."""
-        return len(self._env)
+        return len(set().union(*self._env.maps))
 
 
 class Memory(ABC):
@@ -100,7 +122,7 @@ class Memory(ABC):
 
     def used(self, line: int, *values: Value) -> Value:
         """Several values in one operation: where tokens meet what has learnt, they are charged."""
-        whole = join(value.whole() for value in values)
+        whole = join([value.whole() for value in values])
         if not whole.regions:
             return whole
         learnt = set(self.learnt_by(whole))

@@ -163,6 +163,9 @@ class Value:
             return self if self.constant is UNKNOWN or self is other else self.but(constant=UNKNOWN)
         if self._has_all_of(other):
             return self if self.constant is UNKNOWN else self.but(constant=UNKNOWN)
+        if self is NOTHING:
+            plain = not other.items and other.constant is UNKNOWN
+            return other if plain else other.but(items=(), constant=UNKNOWN)
         same = len(self.items) == len(other.items)
         equal = self.constant is not UNKNOWN and _equal(self.constant, other.constant)
         return Value(
@@ -243,6 +246,11 @@ class Value:
         if self.constant is UNKNOWN:
             return self
         return NOTHING if NOTHING._has_all_of(self) else self.but(constant=UNKNOWN)
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it is equal to `NOTHING`."""
+        return self is NOTHING or (not self.items and NOTHING._has_all_of(self))
 
     @property
     def is_setting(self) -> bool:
