@@ -193,8 +193,8 @@ def _constants(module: Module) -> dict[str, float]:
 
 def _loops(module: Module) -> Iterator[ast.For]:
     """Loops over the pieces of a tokenizer."""
-    for node in module.nodes:
-        if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
+    for node in module.of(ast.For):
+        if isinstance(node.target, ast.Name):
             called = {
                 getattr(one.func, "attr", "") for one in walk(node) if isinstance(one, ast.Call)
             }
@@ -222,8 +222,8 @@ def _is_size(name: str, value: Any) -> bool:
 
 def _adds_space(module: Module) -> bool:
     """Whether scoring adds a byte for a leading space that follows no boundary."""
-    for node in module.nodes:
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd):
+    for node in module.of(ast.BinOp):
+        if isinstance(node.op, ast.BitAnd):
             words = {getattr(part, "id", getattr(part, "attr", "")) for part in walk(node)}
             text = " ".join(words)
             if "space" in text and "boundary" in text:

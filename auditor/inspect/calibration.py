@@ -24,7 +24,7 @@ def read_calibration(program: Program) -> CalibrationData:
     training: list[SourceLine] = []
     other: list[SourceLine] = []
     for module in program.modules:
-        lines = [call.lineno for call in _calls(module.nodes)]
+        lines = [call.lineno for call in _calls(module.of(ast.Call))]
         for function in _holding(module, lines):
             for call in _calls(walk(function)):
                 found = training if _is_given_training(call, function) else other

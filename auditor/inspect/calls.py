@@ -65,13 +65,20 @@ class CallGraph:
         for unit in self.units:
             if unit.node is None:
                 state[id(unit)] = Reach(True)
+        known = self.classes | self._by_name.keys()
+        mentions = {
+            id(unit): list(
+                dict.fromkeys((n, guards) for n, guards, _ in unit.mentions if n in known)
+            )
+            for unit in self.units
+        }
         for _ in range(MAX_ROUNDS):
             changed = False
             for unit in self.units:
                 here = state[id(unit)]
                 if here.sure is False:
                     continue
-                for name, guards, _ in unit.mentions:
+                for name, guards in mentions[id(unit)]:
                     there = self.through(here, unit, guards)
                     changed |= self._arrive(name, there, state, classes)
             if not changed:

@@ -298,12 +298,12 @@ def configuration(modules: tuple[Module, ...], launch: Launch) -> Config:
     """Collect the names that module level, classes and argument parsers define."""
     config = Config(launch)
     for module in modules:
-        for node in module.nodes:
-            if isinstance(node, ast.ClassDef):
-                for name, value in _assignments(node.body):
-                    config.names.setdefault(name, []).append(value)
-            elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
-                for name, value in _option(node, launch):
+        for node in module.of(ast.ClassDef):
+            for name, value in _assignments(node.body):
+                config.names.setdefault(name, []).append(value)
+        for call in module.of(ast.Call):
+            if getattr(call.func, "attr", "") == "add_argument":
+                for name, value in _option(call, launch):
                     config.names.setdefault(name, []).append(value)
         for name, value in _assignments(module.tree.body):
             config.names.setdefault(name, []).append(value)

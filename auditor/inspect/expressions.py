@@ -2,7 +2,9 @@
 
 import ast
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from auditor.inspect.source import Module
 from auditor.inspect.tree import children, walk
@@ -22,6 +24,12 @@ ARRAY_SHAPE = frozenset(
      "zeros_like", "ones_like", "empty_like", "full", "full_like", "isinstance", "rand", "randint"}
 )  # fmt: skip
 """What says nothing of the content."""
+
+
+Asked = dict[tuple[str, bool], Value | None]
+"""Global names, and attributes (with True), with what they held when they were asked for."""
+CHANGED = Value(keys=frozenset({("changed in between", 0)}))
+"""No value of a program; what was found twice, and not alike."""
 
 
 def callee(call: ast.Call) -> str:
@@ -58,6 +66,14 @@ class Expressions(ABC):
         self._globals: Env = {}
         self._active: list[Function | None] = [None]
         self._module: Module | None = None
+        self._asked: list[Asked] = [{}]
+        """Of every function that is followed, the outer ones first."""
+
+    def _note(self, name: tuple[str, bool], value: Value | None) -> None:
+        """What a function follows from: a name outside it as it was found there."""
+        asked = self._asked[-1]
+        if asked.setdefault(name, value) != value:
+            asked[name] = CHANGED
 
     @abstractmethod
     def _assign(self, target: ast.expr, value: Value, env: Env) -> None:
@@ -84,45 +100,49 @@ class Expressions(ABC):
 
     def value(self, node: ast.expr | None, env: Env) -> Value:
         """What an expression may hold."""
-        if node is None or isinstance(node, ast.Constant):
-            return NOTHING
-        if isinstance(node, ast.Name):
-            return env.get(node.id) or self._globals.get(node.id) or named(node.id)
-        if isinstance(node, ast.Attribute):
-            return self._attribute(node, env)
-        if isinstance(node, ast.BinOp):
-            left, right = self.value(node.left, env), self.value(node.right, env)
-            return self._operate(node.op, left, right, node.lineno)
-        if isinstance(node, ast.Subscript):
-            return self._subscript(node, env)
-        if isinstance(node, ast.Call):
-            return self._call(node, env)
-        if isinstance(node, ast.Compare):
-            return self._compare(node, env)
-        if isinstance(node, ast.IfExp):
-            self.value(node.test, env)
-            return self.value(node.body, env) | self.value(node.orelse, env)
-        if isinstance(node, ast.Tuple):
-            parts = tuple(self.value(item, env) for item in node.elts)
-            return replace(join(parts), vocab=False, parts=parts)
-        if isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp):
-            inner = dict(env)
-            for generator in node.generators:
-                self._bind(generator.target, generator.iter, inner)
-            return self.value(node.elt, inner)
-        if isinstance(node, ast.NamedExpr):
-            value = self.value(node.value, env)
-            self._assign(node.target, value, env)
-            return value
-        if isinstance(node, ast.Lambda | ast.JoinedStr):
-            return NOTHING
+        return _KINDS.get(type(node), Expressions._joined)(self, node, env)
+
+    def _joined(self, node: ast.expr, env: Env) -> Value:
+        """Any of the parts of an expression that is not looked into."""
         below = [c for c in children(node) if isinstance(c, ast.expr)]
         return join([self.value(child, env) for child in below])
+
+    def _name(self, node: ast.Name, env: Env) -> Value:
+        name = node.id
+        found = env.get(name)
+        if found is None:
+            found = self._globals.get(name)
+            self._note((name, False), found)
+        return named(name) if found is None else found
+
+    def _sum(self, node: ast.BinOp, env: Env) -> Value:
+        left, right = self.value(node.left, env), self.value(node.right, env)
+        return self._operate(node.op, left, right, node.lineno)
+
+    def _chosen(self, node: ast.IfExp, env: Env) -> Value:
+        self.value(node.test, env)
+        return self.value(node.body, env) | self.value(node.orelse, env)
+
+    def _group(self, node: ast.Tuple, env: Env) -> Value:
+        parts = tuple([self.value(item, env) for item in node.elts])
+        return replace(join(parts), vocab=False, parts=parts)
+
+    def _comprehended(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp, env: Env) -> Value:
+        inner = dict(env)
+        for generator in node.generators:
+            self._bind(generator.target, generator.iter, inner)
+        return self.value(node.elt, inner)
+
+    def _named_value(self, node: ast.NamedExpr, env: Env) -> Value:
+        value = self.value(node.value, env)
+        self._assign(node.target, value, env)
+        return value
 
     def _attribute(self, node: ast.Attribute, env: Env) -> Value:
         if node.attr in ARRAY_SHAPE:
             return NOTHING
         kept = self._attributes.get(node.attr)
+        self._note((node.attr, True), kept)
         if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
             return kept if kept is not None else named(node.attr)
         return (kept or NOTHING) | self.value(node.value, env)
@@ -222,3 +242,23 @@ class Expressions(ABC):
         """Name of the function that is being followed."""
         function = self._active[-1]
         return function.node.name if function else ""
+
+
+_KINDS: dict[type, Callable[[Expressions, Any, Env], Value]] = {
+    **dict.fromkeys(
+        (type(None), ast.Constant, ast.Lambda, ast.JoinedStr), lambda taint, node, env: NOTHING
+    ),
+    ast.Name: Expressions._name,
+    ast.Attribute: Expressions._attribute,
+    ast.BinOp: Expressions._sum,
+    ast.Subscript: Expressions._subscript,
+    ast.Call: Expressions._call,
+    ast.Compare: Expressions._compare,
+    ast.IfExp: Expressions._chosen,
+    ast.Tuple: Expressions._group,
+    ast.ListComp: Expressions._comprehended,
+    ast.SetComp: Expressions._comprehended,
+    ast.GeneratorExp: Expressions._comprehended,
+    ast.NamedExpr: Expressions._named_value,
+}
+"""How each kind of expression is valued; `_joined` does for the others."""

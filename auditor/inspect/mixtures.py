@@ -55,7 +55,7 @@ def find_mixtures(modules: tuple[Module, ...]) -> Mixtures:
     """Look through every function."""
     found = Mixtures()
     for module in modules:
-        lines = [node.lineno for node in module.nodes if _sum_of(node, ()) is not None]
+        lines = [node.lineno for node in module.of(ast.BinOp) if _sum_of(node, ()) is not None]
         for node, _ in module.functions if lines else ():
             if not any(node.lineno <= line <= (node.end_lineno or 0) for line in lines):
                 continue

@@ -74,11 +74,11 @@ class LogLines:
         """Index the lines of the logs by how they begin."""
         self._mentions: Counter[str] = Counter()
         self._functions: dict[str, list[FunctionNode]] = {}
-        for module in modules:
-            for node in module.nodes:
-                if isinstance(node, FunctionNode):
-                    self._functions.setdefault(node.name, []).append(node)
-            self._mentions.update(_mentioned(module.nodes))
+        for module in modules if logs else ():  # without a log there is nothing to find
+            for node, _ in module.functions:
+                self._functions.setdefault(node.name, []).append(node)
+            self._mentions.update(node.id for node in module.of(ast.Name))
+            self._mentions.update(node.attr for node in module.of(ast.Attribute))
         self._lines: dict[str, str] = {}
         for log in logs:
             for number, line in enumerate(submission.files[log.file].text.splitlines(), 1):

@@ -17,8 +17,8 @@ def read_shift_gates(program: Program) -> ShiftGates:
     masked: list[SourceLine] = []
     open_gates: list[SourceLine] = []
     for module in program.modules:
-        for node in module.nodes:
-            if isinstance(node, ast.Call) and _joins_shifted(node):
+        for node in module.of(ast.Call):
+            if _joins_shifted(node):
                 around = _around(module, node.lineno)
                 text = module.text(node.lineno)
                 line = SourceLine(file=module.path, line=node.lineno, text=text)

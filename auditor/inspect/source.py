@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from auditor.grammar import NotThisGrammar, lowered
 from auditor.inspect.tree import children
@@ -31,6 +32,7 @@ _RULE = re.compile(rb"^={40,}$", re.MULTILINE)
 _DECODERS = {"b85decode", "a85decode", "b64decode", "decompress", "fromhex", "unhexlify"}
 
 
+N = TypeVar("N", bound=ast.AST)
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -51,6 +53,17 @@ class Module:
         if found is None:
             found = self.tree.__dict__["_functions"] = list(functions(self.tree.body))
         return found
+
+    def of(self, *kinds: type[N]) -> list[N]:
+        """Nodes of these kinds, outer ones first."""
+        groups: dict[type[ast.AST], list[ast.AST]] | None = self.tree.__dict__.get("_groups")
+        if groups is None:
+            groups = self.tree.__dict__["_groups"] = {}
+            for node in self.nodes:
+                groups.setdefault(type(node), []).append(node)
+        if len(kinds) == 1:
+            return groups.get(kinds[0], [])  # type: ignore[return-value]  # they are of this kind
+        return [node for node in self.nodes if type(node) in kinds]  # type: ignore[misc]  # as above
 
     def text(self, line: int) -> str:
         """A line of the file, shortened for a report."""
@@ -187,7 +200,7 @@ def _nodes(tree: ast.AST) -> tuple[ast.AST, ...] | None:
 
 def packed(module: Module) -> bool:
     """Whether the script executes something that it decodes."""
-    calls = [node.func for node in module.nodes if isinstance(node, ast.Call)]
+    calls = [node.func for node in module.of(ast.Call)]
     plain = {function.id for function in calls if isinstance(function, ast.Name)}
     methods = {function.attr for function in calls if isinstance(function, ast.Attribute)}
     runs = bool(plain & {"exec", "eval"} or methods & {"run_path", "run_module"})
@@ -196,7 +209,7 @@ def packed(module: Module) -> bool:
 
 def _named_files(module: Module, submission: Submission) -> Iterator[str]:
     """Shipped files that a module imports, or names in a string."""
-    for node in module.nodes:
+    for node in module.of(ast.Import, ast.ImportFrom, ast.Constant):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name.replace(".", "/") + ".py" for alias in node.names]

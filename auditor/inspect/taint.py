@@ -6,9 +6,11 @@ arguments. What is not understood passes the values of its parts on, so that a c
 """
 
 import ast
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
-from auditor.inspect.expressions import Expressions, callee
+from auditor.inspect.expressions import Asked, Expressions, callee
 from auditor.inspect.source import FunctionNode, Module
 from auditor.inspect.values import (
     CONTEXT,
@@ -33,14 +35,32 @@ class TooLong(Exception):  # noqa: N818 - a limit, not a fault
     """The program is too large to be followed."""
 
 
+_Call = tuple[int, tuple[Value, ...]]
+"""A function, by the identity of its node, and its arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """What following a function gave."""
+
+    returned: Value
+    left: Env
+    """What its names hold at its end."""
+    asked: Asked
+    entered: set[int]
+
+
 class Taint(Expressions):
     """One analysis of a set of modules."""
 
     def __init__(self, modules: tuple[Module, ...]) -> None:
         """Index the functions by their name."""
         super().__init__()
-        self._memo: dict[tuple[int, tuple[Value, ...]], tuple[Value, Env]] = {}
-        self._entered: set[int] = set()
+        self._memo: dict[_Call, _Followed] = {}
+        self._before: dict[_Call, _Followed] = {}
+        """What the round before found."""
+        self._entered: list[set[int]] = [set()]
+        """Functions that were entered in one that is followed, the outer ones first."""
         self._module = modules[0] if modules else None
         self._visits = 0
         self._modules = modules
@@ -55,15 +75,15 @@ class Taint(Expressions):
     def run(self) -> Seen:
         """Analyse every module, then each function that no analysed call entered."""
         for _ in range(2):  # attributes set late are read early in the second round
-            self._memo.clear()
-            self._entered.clear()
+            self._before, self._memo = self._memo, {}
+            self._entered = [set()]
             for module in self._modules:
                 self._module = module
                 self._active = [None]
                 self._block(module.tree.body, self._globals)
             for same_name in list(self.functions.values()):
                 for function in same_name:
-                    if id(function.node) not in self._entered:
+                    if id(function.node) not in self._entered[0]:
                         self._enter(function, [])
         return self.seen
 
@@ -74,40 +94,50 @@ class Taint(Expressions):
         return join([self._statement(statement, env) for statement in body])
 
     def _statement(self, node: ast.stmt, env: Env) -> Value:
-        if isinstance(node, ast.Return):
-            return self.value(node.value, env)
-        if isinstance(node, ast.Assign):
-            value = self.value(node.value, env)
-            for target in node.targets:
-                self._assign(target, value, env)
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        run = _STATEMENTS.get(type(node))
+        return NOTHING if run is None else run(self, node, env) or NOTHING
+
+    def _return(self, node: ast.Return, env: Env) -> Value:
+        return self.value(node.value, env)
+
+    def _set(self, node: ast.Assign, env: Env) -> None:
+        value = self.value(node.value, env)
+        for target in node.targets:
+            self._assign(target, value, env)
+
+    def _set_typed(self, node: ast.AnnAssign, env: Env) -> None:
+        if node.value is not None:
             self._assign(node.target, self.value(node.value, env), env)
-        elif isinstance(node, ast.AugAssign):
-            self._augment(node, env)
-        elif isinstance(node, ast.Expr):
-            self.value(node.value, env)
-        elif isinstance(node, ast.If):
-            self.value(node.test, env)
-            other = dict(env)
-            returned = self._block(node.body, env) | self._block(node.orelse, other)
-            _merge(env, other)
-            return returned
-        elif isinstance(node, ast.For | ast.AsyncFor):
-            self._bind(node.target, node.iter, env)
-            return self._loop(node.body, node.orelse, env)
-        elif isinstance(node, ast.While):
-            self.value(node.test, env)
-            return self._loop(node.body, node.orelse, env)
-        elif isinstance(node, ast.With | ast.AsyncWith):
-            for item in node.items:
-                self.value(item.context_expr, env)
-            return self._block(node.body, env)
-        elif isinstance(node, ast.Try):
-            handlers = [statement for handler in node.handlers for statement in handler.body]
-            return self._block([*node.body, *handlers, *node.orelse, *node.finalbody], env)
-        elif isinstance(node, ast.ClassDef):
-            return self._block([s for s in node.body if not isinstance(s, FunctionNode)], {})
-        return NOTHING
+
+    def _expression(self, node: ast.Expr, env: Env) -> None:
+        self.value(node.value, env)
+
+    def _if(self, node: ast.If, env: Env) -> Value:
+        self.value(node.test, env)
+        other = dict(env)
+        returned = self._block(node.body, env) | self._block(node.orelse, other)
+        _merge(env, other)
+        return returned
+
+    def _for(self, node: ast.For | ast.AsyncFor, env: Env) -> Value:
+        self._bind(node.target, node.iter, env)
+        return self._loop(node.body, node.orelse, env)
+
+    def _while(self, node: ast.While, env: Env) -> Value:
+        self.value(node.test, env)
+        return self._loop(node.body, node.orelse, env)
+
+    def _with(self, node: ast.With | ast.AsyncWith, env: Env) -> Value:
+        for item in node.items:
+            self.value(item.context_expr, env)
+        return self._block(node.body, env)
+
+    def _try(self, node: ast.Try, env: Env) -> Value:
+        handlers = [statement for handler in node.handlers for statement in handler.body]
+        return self._block([*node.body, *handlers, *node.orelse, *node.finalbody], env)
+
+    def _class(self, node: ast.ClassDef, env: Env) -> Value:
+        return self._block([s for s in node.body if not isinstance(s, FunctionNode)], {})
 
     def _loop(self, body: list[ast.stmt], orelse: list[ast.stmt], env: Env) -> Value:
         """A body twice, so that what the first turn leaves is seen by the second."""
@@ -200,9 +230,13 @@ class Taint(Expressions):
         names = function.parameters
         values = values or [NOTHING] * len(names)
         memo = (id(function.node), tuple(values))
-        if memo in self._memo:
-            return self._memo[memo]
-        self._entered.add(id(function.node))
+        known = self._memo.get(memo) or self._same_as_before(memo)
+        if known is not None:
+            self._entered[-1] |= known.entered
+            for name, value in known.asked.items():
+                self._note(name, value)
+            return known.returned, known.left
+        self._entered[-1].add(id(function.node))
         if len(self._active) > MAX_CALL_DEPTH or function in self._active:
             return NOTHING, {}
         self._visits += 1
@@ -215,11 +249,45 @@ class Taint(Expressions):
         }
         module, self._module = self._module, function.module
         self._active.append(function)
+        self._asked.append({})
+        self._entered.append({id(function.node)})
         returned = self._block(function.node.body, env)
         self._active.pop()
         self._module = module
-        self._memo[memo] = returned, env
-        return self._memo[memo]
+        self._memo[memo] = _Followed(returned, env, self._asked.pop(), self._entered.pop())
+        self._entered[-1] |= self._memo[memo].entered
+        for name, value in self._memo[memo].asked.items():
+            self._note(name, value)
+        return returned, env
+
+    def _same_as_before(self, memo: "_Call") -> "_Followed | None":
+        """What the round before found, where all that it followed from is still so."""
+        known = self._before.get(memo)
+        if known is None:
+            return None
+        for (name, attribute), value in known.asked.items():
+            if (self._attributes if attribute else self._globals).get(name) != value:
+                return None
+        self._memo[memo] = known
+        return known
+
+
+_STATEMENTS: dict[type[ast.AST], Callable[[Taint, Any, Env], Value | None]] = {
+    ast.Return: Taint._return,
+    ast.Assign: Taint._set,
+    ast.AnnAssign: Taint._set_typed,
+    ast.AugAssign: Taint._augment,
+    ast.Expr: Taint._expression,
+    ast.If: Taint._if,
+    ast.For: Taint._for,
+    ast.AsyncFor: Taint._for,
+    ast.While: Taint._while,
+    ast.With: Taint._with,
+    ast.AsyncWith: Taint._with,
+    ast.Try: Taint._try,
+    ast.ClassDef: Taint._class,
+}
+"""How each kind of statement is run; the others do nothing here."""
 
 
 def _parameter(name: str, value: Value) -> Value:

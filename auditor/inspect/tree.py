@@ -6,7 +6,6 @@ Left out are the contexts and operators, which say nothing that their node does 
 """
 
 import ast
-from collections.abc import Sequence
 
 _LEAVES = (ast.expr_context, ast.operator, ast.boolop, ast.unaryop, ast.cmpop)
 _PLAIN = frozenset({"ctx", "op", "ops", "id", "attr", "kind", "type_comment", "asname", "module",
@@ -35,12 +34,13 @@ def children(node: ast.AST) -> tuple[ast.AST, ...]:
     return found
 
 
-def walk(node: ast.AST) -> Sequence[ast.AST]:
+def walk(node: ast.AST) -> list[ast.AST]:
     """What `ast.walk` yields, in its order, without contexts and operators."""
     found: list[ast.AST] | None = node.__dict__.get("_below")
     if found is None:
-        found = [node]
+        found = list(children(node))
         for one in found:  # which grows meanwhile
-            found += one.__dict__.get("_children") or children(one)
+            below = one.__dict__.get("_children")
+            found += children(one) if below is None else below
         node.__dict__["_below"] = found
-    return found
+    return [node, *found]  # kept with itself in it, a tree would outlive its last user

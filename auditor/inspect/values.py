@@ -115,10 +115,8 @@ def token_lines(module: Module) -> list[int]:
     """Lines on which tokens are indexed; most functions have none."""
     return [
         node.lineno
-        for node in module.nodes
-        if isinstance(node, ast.Subscript)
-        and isinstance(node.value, ast.Name)
-        and _TOKENS.fullmatch(node.value.id)
+        for node in module.of(ast.Subscript)
+        if isinstance(node.value, ast.Name) and _TOKENS.fullmatch(node.value.id)
     ]
 
 

@@ -24,7 +24,6 @@ from auditor.inspect.order.vocabulary import (
 )
 from auditor.inspect.values import Function, Place
 
-
 _KNOWN = frozenset(
     {"backward", "grad", "step", "zero_grad", "load_state_dict", "deepcopy", "requires_grad_",
      "zeros", "ones", "empty", "randn", "full", "tensor", "where", "gather", "at", "copy_", "fill_"}
@@ -111,13 +110,10 @@ class Library(Memory):
             return Value(marks=self.learnt_by(on), turns=on.turns, deps=on.refs)
         if name == "requires_grad_" and not on.refs and not on.regions:
             return self._fresh(node, env)
-        if (
-            name == "Parameter"
-            or (
-                name[:1].isupper()
-                and getattr(node.func, "value", None) is not None
-                and ast.unparse(node.func.value) in ("nn", "torch.nn")  # type: ignore[attr-defined]  # has a value
-            )
+        if name == "Parameter" or (
+            name[:1].isupper()
+            and getattr(node.func, "value", None) is not None
+            and ast.unparse(node.func.value) in ("nn", "torch.nn")  # type: ignore[attr-defined]  # has a value
         ):
             return self.allocate(marks=self.learnt_by(given))
         if name in ("zeros", "ones", "empty", "randn", "full", "tensor") and not given.regions:

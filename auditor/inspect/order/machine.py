@@ -8,6 +8,7 @@ decided is a setting, whatever happens in a branch hangs on it, and says so.
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from auditor.inspect.config import UNKNOWN, Config
@@ -50,8 +51,7 @@ class Machine(Expressions):
         classes = {
             node.name: [getattr(base, "attr", getattr(base, "id", "")) for base in node.bases]
             for module in modules
-            for node in module.nodes
-            if isinstance(node, ast.ClassDef)
+            for node in module.of(ast.ClassDef)
         }
         super().__init__(config, classes)
         self._modules = modules
@@ -517,11 +517,11 @@ def _imported(modules: tuple[Module, ...]) -> tuple[set[str], set[str]]:
     stems = {module.path.rsplit("/", 1)[-1].removesuffix(".py") for module in modules}
     names: tuple[set[str], set[str]] = set(), set()
     for module in modules:
-        for node in module.nodes:
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                for alias in node.names:
-                    others = alias.name.rsplit(".", 1)[-1] not in stems
-                    names[others].add(alias.asname or alias.name.split(".", 1)[0])
+        aliases = [node.names for node in module.of(ast.Import)]
+        aliases += [node.names for node in module.of(ast.ImportFrom)]
+        for alias in chain.from_iterable(aliases):
+            others = alias.name.rsplit(".", 1)[-1] not in stems
+            names[others].add(alias.asname or alias.name.split(".", 1)[0])
     return names
 
 

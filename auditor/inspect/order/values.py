@@ -7,6 +7,7 @@ loop that has come to its end has taken all of its slices.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from auditor.inspect.config import UNKNOWN
@@ -20,8 +21,7 @@ MAX_SET = 48
 """Elements of a set that are kept; programs of this benchmark have a few."""
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """One slice taken of tokens."""
 
     place: Place
@@ -44,8 +44,7 @@ class Loops:
     """Those with as many turns as there are tokens, documents or chunks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """Tokens of a split."""
 
     split: str
@@ -57,6 +56,8 @@ class Region:
         What a loop over all tokens has taken, when it has come to its end, is all of them; what
         another loop has taken is some part that nothing more is known of.
         """
+        if not self.links:
+            return self
         links: list[Link] = []
         swept = False
         for link in self.links:
@@ -83,8 +84,7 @@ class Region:
         return Region(self.split, (*self.links, Link(place, turns, site))[:MAX_SET])
 
 
-@dataclass(frozen=True, slots=True)
-class Learnt:
+class Learnt(NamedTuple):
     """Something took tokens in."""
 
     kind: str
@@ -97,8 +97,7 @@ class Learnt:
     """Settings on which it hangs that could not be decided."""
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """Tokens met something that had learnt, or not yet learnt, from them."""
 
     place: Place
@@ -241,10 +240,10 @@ class Value:
 
     def whole(self) -> "Value":
         """With all its items in one, and no longer a known constant."""
+        if not self.items and self.constant is UNKNOWN:
+            return self
         if self.items:
             return (join(self.items) | self).but(items=(), constant=UNKNOWN)
-        if self.constant is UNKNOWN:
-            return self
         return NOTHING if NOTHING._has_all_of(self) else self.but(constant=UNKNOWN)
 
     @property
@@ -269,9 +268,13 @@ def advanced(turns: frozenset[Turn], loop: int, turn: int) -> frozenset[Turn]:
     return frozenset(one for one in turns if one[0] != loop) | {(loop, turn)}
 
 
+_text = lru_cache(maxsize=4096)(repr)
+"""Sets that are cut over and over hold the same elements, with long texts."""
+
+
 def cut(values: frozenset[T]) -> frozenset[T]:
     """Keep a set bounded."""
-    return values if len(values) <= MAX_SET else frozenset(sorted(values, key=repr)[:MAX_SET])
+    return values if len(values) <= MAX_SET else frozenset(sorted(values, key=_text)[:MAX_SET])
 
 
 def _union(one: frozenset[T], other: frozenset[T]) -> frozenset[T]:

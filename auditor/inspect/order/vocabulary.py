@@ -108,6 +108,13 @@ def _number(node: ast.expr) -> int | None:
 
 def literal(node: ast.Constant) -> Value:
     """A constant; a text that names shards stands for their tokens."""
+    known: Value | None = node.__dict__.get("_literal")
+    if known is None:
+        known = node.__dict__["_literal"] = _literal(node)
+    return known
+
+
+def _literal(node: ast.Constant) -> Value:
     regions: frozenset[Region] = frozenset()
     if isinstance(node.value, str) and len(node.value) < 200:
         found = _SHARDS.search(node.value) if ".bin" in node.value or "*" in node.value else None
