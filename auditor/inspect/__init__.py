@@ -27,14 +27,15 @@ from auditor.submission import Submission
 def inspect(submission: Submission) -> Evidence:
     """Everything that can be known by reading; what could not be read keeps its reason."""
     evidence = Evidence()
-    evidence.add(read_package(submission), recount(submission), read_logs(submission))
+    logged = read_logs(submission)
+    evidence.add(read_package(submission), recount(submission), logged)
     evidence.add(read_target_gates(submission), read_shard_aliases(submission))
     try:
         evidence.add(read_claims(submission))
     except CannotMeasure as reason:
         evidence.cannot(str(reason), ClaimedNumbers)
     try:
-        program = read_program(submission)
+        program = read_program(submission, logged)
     except CannotMeasure as reason:
         missing = ByteTables, CalibrationData, DataFlow, LearningOrder, ShiftGates
         evidence.cannot(str(reason), *missing)

@@ -3,7 +3,6 @@
 import ast
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from auditor.inspect.source import Module
@@ -72,7 +71,8 @@ class Expressions(ABC):
     def _note(self, name: tuple[str, bool], value: Value | None) -> None:
         """What a function follows from: a name outside it as it was found there."""
         asked = self._asked[-1]
-        if asked.setdefault(name, value) != value:
+        found = asked.setdefault(name, value)
+        if found is not value and found != value:
             asked[name] = CHANGED
 
     @abstractmethod
@@ -100,7 +100,8 @@ class Expressions(ABC):
 
     def value(self, node: ast.expr | None, env: Env) -> Value:
         """What an expression may hold."""
-        return _KINDS.get(type(node), Expressions._joined)(self, node, env)
+        kind = _KINDS.get(type(node))
+        return self._joined(node, env) if kind is None else kind(self, node, env)  # type: ignore[arg-type]  # None has one
 
     def _joined(self, node: ast.expr, env: Env) -> Value:
         """Any of the parts of an expression that is not looked into."""
@@ -125,7 +126,7 @@ class Expressions(ABC):
 
     def _group(self, node: ast.Tuple, env: Env) -> Value:
         parts = tuple([self.value(item, env) for item in node.elts])
-        return replace(join(parts), vocab=False, parts=parts)
+        return join(parts)._replace(vocab=False, parts=parts)
 
     def _comprehended(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp, env: Env) -> Value:
         inner = dict(env)
@@ -162,7 +163,7 @@ class Expressions(ABC):
         place = self._place(line)
         if mixed.guessed:
             self.seen.guessed.add(place)
-        return replace(mixed, keys=frozenset({place}), parts=())
+        return mixed._replace(keys=frozenset({place}), parts=())
 
     def _compare(self, node: ast.Compare, env: Env) -> Value:
         """A test; equality of an entry with a key shows that the table stores exact keys."""
@@ -199,7 +200,7 @@ class Expressions(ABC):
         if index.keys:
             self.seen.reads.setdefault(place, (self._active[-1], min(index.keys)))
             return Value(reads=base.reads | index.reads | {place})
-        return replace(base, reads=base.reads | index.reads, parts=())
+        return base._replace(reads=base.reads | index.reads, parts=())
 
     def _call(self, node: ast.Call, env: Env) -> Value:
         name = callee(node)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from auditor.errors import CannotMeasure
-from auditor.evidence import ClaimedNumbers, RunLog
+from auditor.evidence import ClaimedNumbers, LoggedNumbers, RunLog
 from auditor.inspect.claims import read_claims
 from auditor.inspect.config import Config, Launch, configuration, read_launch
 from auditor.inspect.logs import read_logs
@@ -38,13 +38,16 @@ class Program:
     lines: "LogLines"
 
 
-def read_program(submission: Submission) -> Program:
-    """Parse what the entry point brings in; CannotMeasure says why there is nothing."""
+def read_program(submission: Submission, logged: LoggedNumbers | None = None) -> Program:
+    """Parse what the entry point brings in; CannotMeasure says why there is nothing.
+
+    `logged` is what `read_logs` gives, where that is known already.
+    """
     sources = read_sources(submission)
     if not sources.modules:
         raise CannotMeasure("; ".join(sources.unread))
     launch = read_launch(submission)
-    logged = read_logs(submission)
+    logged = logged or read_logs(submission)
     try:
         claims = read_claims(submission)
     except CannotMeasure:

@@ -7,7 +7,7 @@ arguments. What is not understood passes the values of its parts on, so that a c
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from auditor.inspect.expressions import Asked, Expressions, callee
@@ -158,7 +158,7 @@ class Taint(Expressions):
                 part = parts[place] if parts else value
                 # Which part of an unknown pair is the target, the names must say.
                 if not parts and isinstance(inner, ast.Name) and part.target:
-                    part = replace(part, target=False, guessed=False, keys=frozenset())
+                    part = part._replace(target=False, guessed=False, keys=frozenset())
                 self._assign(inner, part, env)
         elif isinstance(target, ast.Attribute):
             old = self._attributes.get(target.attr, NOTHING)

@@ -3,8 +3,9 @@
 import ast
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from auditor.inspect.source import FunctionNode, Module
 from auditor.inspect.tree import walk
@@ -29,8 +30,7 @@ _CONTEXT = re.compile(
 _TOKENS = re.compile(r"t|tok|toks|tokens?|token_ids|\w+_tokens|tokens_\w+|ids|seq|stream|val|data")
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """Which tokens a value depends on, and how."""
 
     target: bool = False
@@ -74,7 +74,7 @@ class Value:
         vocab = self.vocab if vocab is None else vocab
         if not self.parts and vocab == self.vocab:
             return self
-        return replace(self, parts=(), vocab=vocab)
+        return self._replace(parts=(), vocab=vocab)
 
     def only_reads(self) -> "Value":
         """What is left of a comparison or a table's entry: it is no token any more."""
@@ -92,7 +92,8 @@ def join(values: Iterable[Value]) -> Value:
     """Any of several values."""
     result = NOTHING
     for value in values:
-        result = result | value
+        if value is not NOTHING:
+            result = value if result is NOTHING else result | value
     return result
 
 

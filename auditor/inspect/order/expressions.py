@@ -66,7 +66,8 @@ class Expressions(Library):
         """What an expression may be."""
         if node is None:
             return NOTHING
-        return _KINDS.get(type(node), Expressions._joined)(self, node, env)
+        kind = _KINDS.get(type(node))
+        return self._joined(node, env) if kind is None else kind(self, node, env)
 
     def _joined(self, node: ast.expr, env: Env) -> Value:
         """Any of the parts of an expression that is not looked into."""
@@ -154,9 +155,9 @@ class Expressions(Library):
 
     def _name(self, node: ast.Name, env: Env) -> Value:
         name = node.id
-        known: Value | None = env.get(name)
-        if known is not None:
-            return known
+        for names in env.maps:
+            if name in names:
+                return names[name]
         if name in self.functions:
             plain = [one for one in self.functions[name] if one.owner is None]
             if plain:
