@@ -9,25 +9,30 @@ import ast
 
 _LEAVES = (ast.expr_context, ast.operator, ast.boolop, ast.unaryop, ast.cmpop)
 _PLAIN = frozenset({"ctx", "op", "ops", "id", "attr", "kind", "type_comment", "asname", "module",
-                    "level", "conversion", "simple", "is_async", "type_ignores"})  # fmt: skip
+                    "level", "conversion", "simple", "is_async", "type_ignores", "kwd_attrs"})  # fmt: skip
 """Fields that hold no nodes, or leaves alone."""
 _FIELDS: dict[type[ast.AST], tuple[str, ...]] = {ast.Constant: ()}
 """Fields of a class of nodes that may hold others."""
+_MIXED = frozenset({ast.Dict, ast.arguments, ast.Global, ast.Nonlocal, ast.MatchMapping})
+"""Their lists hold more than nodes."""
 
 
 def children(node: ast.AST) -> tuple[ast.AST, ...]:
     """What `ast.iter_child_nodes` yields, without contexts and operators."""
+    kind = type(node)
+    fields = _FIELDS.get(kind)
+    if fields is None:
+        fields = _FIELDS[kind] = tuple(f for f in kind._fields if f not in _PLAIN)
+    if not fields:
+        return ()
     found: tuple[ast.AST, ...] | None = node.__dict__.get("_children")
     if found is None:
-        kind = type(node)
-        fields = _FIELDS.get(kind)
-        if fields is None:
-            fields = _FIELDS[kind] = tuple(f for f in kind._fields if f not in _PLAIN)
         below: list[ast.AST] = []
         for name in fields:
             child = getattr(node, name, None)
             if type(child) is list:
-                below += [one for one in child if isinstance(one, ast.AST)]
+                mixed = kind in _MIXED
+                below += [one for one in child if isinstance(one, ast.AST)] if mixed else child
             elif isinstance(child, ast.AST) and not isinstance(child, _LEAVES):
                 below.append(child)
         found = node.__dict__["_children"] = tuple(below)
@@ -40,7 +45,6 @@ def walk(node: ast.AST) -> list[ast.AST]:
     if found is None:
         found = list(children(node))
         for one in found:  # which grows meanwhile
-            below = one.__dict__.get("_children")
-            found += children(one) if below is None else below
+            found += one.__dict__.get("_children") or children(one)
         node.__dict__["_below"] = found
     return [node, *found]  # kept with itself in it, a tree would outlive its last user
