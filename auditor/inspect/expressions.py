@@ -25,8 +25,10 @@ ARRAY_SHAPE = frozenset(
 """What says nothing of the content."""
 
 
-Asked = dict[tuple[str, bool], Value | None]
-"""Global names, and attributes (with True), with what they held when they were asked for."""
+Outside = tuple[str, str]
+"""A name outside a function: `global`, an `attribute`, or one of its `own` object."""
+Asked = dict[Outside, Value]
+"""With what they held when they were asked for."""
 CHANGED = Value(keys=frozenset({("changed in between", 0)}))
 """No value of a program; what was found twice, and not alike."""
 
@@ -68,8 +70,15 @@ class Expressions(ABC):
         self._asked: list[Asked] = [{}]
         """Of every function that is followed, the outer ones first."""
 
-    def _note(self, name: tuple[str, bool], value: Value | None) -> None:
-        """What a function follows from: a name outside it as it was found there."""
+    def _outside(self, name: Outside) -> Value:
+        """What a name outside the function holds, or says of itself."""
+        found = (self._globals if name[0] == "global" else self._attributes).get(name[1])
+        if found is None:
+            return NOTHING if name[0] == "attribute" else named(name[1])
+        return found
+
+    def _note(self, name: Outside, value: Value) -> None:
+        """Keep what a function follows from, to know whether it would still."""
         asked = self._asked[-1]
         found = asked.setdefault(name, value)
         if found is not value and found != value:
@@ -109,12 +118,11 @@ class Expressions(ABC):
         return join([self.value(child, env) for child in below])
 
     def _name(self, node: ast.Name, env: Env) -> Value:
-        name = node.id
-        found = env.get(name)
+        found = env.get(node.id)
         if found is None:
-            found = self._globals.get(name)
-            self._note((name, False), found)
-        return named(name) if found is None else found
+            found = self._outside(name := ("global", node.id))
+            self._note(name, found)
+        return found
 
     def _sum(self, node: ast.BinOp, env: Env) -> Value:
         left, right = self.value(node.left, env), self.value(node.right, env)
@@ -142,11 +150,10 @@ class Expressions(ABC):
     def _attribute(self, node: ast.Attribute, env: Env) -> Value:
         if node.attr in ARRAY_SHAPE:
             return NOTHING
-        kept = self._attributes.get(node.attr)
-        self._note((node.attr, True), kept)
-        if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
-            return kept if kept is not None else named(node.attr)
-        return (kept or NOTHING) | self.value(node.value, env)
+        own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        kept = self._outside(name := ("own" if own else "attribute", node.attr))
+        self._note(name, kept)
+        return kept if own else kept | self.value(node.value, env)
 
     def _operate(self, op: ast.operator, left: Value, right: Value, line: int) -> Value:
         """Mix two values; target and context mixed by a hashing operation make a key."""

@@ -265,9 +265,8 @@ class Taint(Expressions):
         known = self._before.get(memo)
         if known is None:
             return None
-        for (name, attribute), value in known.asked.items():
-            if (self._attributes if attribute else self._globals).get(name) != value:
-                return None
+        if any(self._outside(name) != value for name, value in known.asked.items()):
+            return None
         self._memo[memo] = known
         return known
 

@@ -180,8 +180,9 @@ class Expressions(Library):
         else:
             value = named(node.attr)
             if value is NOTHING:
-                value = base.but(functions=frozenset(), classes=frozenset())
-            if value == NOTHING and (root(node) == "args" or node.attr in self.config.names):
+                callable_ = base.functions or base.classes
+                value = base.but(functions=frozenset(), classes=frozenset()) if callable_ else base
+            if value.is_nothing and (root(node) == "args" or node.attr in self.config.names):
                 value = Value(notes=frozenset({SETTING}))
         if node.attr in self.moving:
             value = value.but(turns=cut(value.turns | self.now()))
@@ -212,7 +213,7 @@ class Expressions(Library):
             base = base.but(extent=False)
         if index.regions and not base.regions:
             return self.used(node.lineno, base, index.but(refs=frozenset(), deps=frozenset()))
-        return base.but(turns=cut(base.turns | index.turns), functions=base.functions)
+        return base if not index.turns else base.but(turns=cut(base.turns | index.turns))
 
     def _slice_place(self, node: ast.Subscript, env: Env) -> tuple[Place, object]:
         """Where a slice was first written, and its site.

@@ -167,9 +167,11 @@ class Machine(Expressions):
         match target:
             case ast.Name():
                 # What a loader returns may have lost where it came from; its name has not.
-                plain = value.whole().but(notes=frozenset())
-                known = plain.number() != plain or value.constant is not UNKNOWN
-                self.set(env, target.id, value if known else value | tokens_named(target.id))
+                if (said := tokens_named(target.id)) is not NOTHING:
+                    plain = value.whole().but(notes=frozenset())
+                    known = plain.number() != plain or value.constant is not UNKNOWN
+                    value = value if known else value | said
+                self.set(env, target.id, value)
             case ast.Starred():
                 self._assign(target.value, value, env)
             case ast.Tuple() | ast.List():
