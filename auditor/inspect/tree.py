@@ -8,8 +8,10 @@ Left out are the contexts and operators, which say nothing that their node does 
 import ast
 
 _LEAVES = (ast.expr_context, ast.operator, ast.boolop, ast.unaryop, ast.cmpop)
-_PLAIN = frozenset({"ctx", "op", "ops", "id", "attr", "kind", "type_comment", "asname", "module",
-                    "level", "conversion", "simple", "is_async", "type_ignores", "kwd_attrs"})  # fmt: skip
+_PLAIN = frozenset(
+    {"ctx", "op", "ops", "id", "attr", "kind", "type_comment", "asname", "module", "level",
+     "conversion", "simple", "is_async", "type_ignores", "kwd_attrs"}
+)  # fmt: skip
 """Fields that hold no nodes, or leaves alone."""
 _FIELDS: dict[type[ast.AST], tuple[str, ...]] = {ast.Constant: ()}
 """Fields of a class of nodes that may hold others."""

@@ -337,7 +337,7 @@ def test_a_program_written_to_be_slow_ends():
         for i in range(60)
     )
     text = f"{calls}\ndef f60(x):\n    return x\nf0(1)\n"
-    started = time.monotonic()
+    started = time.process_time()
     with contextlib.suppress(CannotMeasure):
         read_data_flow(read_program(submission({"train_gpt.py": text})))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
