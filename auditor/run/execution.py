@@ -22,7 +22,7 @@ from auditor.run.record import ReadBack, Record, read_record
 from auditor.run.sandbox import Finished, Limits, execute
 from auditor.run.streams import Stream
 from auditor.run.timeline import Charges, Stage, charges, plain_label, stages
-from auditor.run.workspace import KEPT, STREAM_TOKENS, VALIDATION_SHARD, Inputs, lay_out
+from auditor.run.workspace import KEPT, NOISE_TOKENS, VALIDATION_SHARD, Inputs, lay_out
 from auditor.submission import Submission
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class _Seen:
         """Count the size of look-up events: about six characters a token."""
         if b'"kind": "look"' in line[:40]:
             self._bytes += len(line)
-            self._progress(min(self._bytes / 6 / (EXPECTED_STAGES * STREAM_TOKENS), 0.99))
+            self._progress(min(self._bytes / 6 / (EXPECTED_STAGES * NOISE_TOKENS), 0.99))
 
 
 def _how_it_ended(script: str, finished: Finished, plan: "Plan") -> str | None:

@@ -19,7 +19,7 @@ from auditor.run.execution import Bench, Run
 from auditor.run.streams import Stream, changed_from, spelled, uniform
 from auditor.run.timeline import build_timeline, plain_label
 from auditor.run.vocabulary import VOCAB_SIZE
-from auditor.run.workspace import STREAM_TOKENS, TRAIN_TOKENS, UNTRAINED, Inputs
+from auditor.run.workspace import NOISE_TOKENS, STREAM_TOKENS, TRAIN_TOKENS, UNTRAINED, Inputs
 from auditor.submission import Submission
 
 STAKES = (0.01, 0.03, 0.1, 0.3)
@@ -39,7 +39,7 @@ def noise_inputs(
 ) -> Inputs:
     """Streams, uniform noise unless given, and training so gentle that nothing is learnt."""
     return Inputs(
-        validation=validation or uniform(VOCAB_SIZE, STREAM_TOKENS, "validation"),
+        validation=validation or uniform(VOCAB_SIZE, NOISE_TOKENS, "validation"),
         train=train or uniform(VOCAB_SIZE, TRAIN_TOKENS, "training"),
         settings=UNTRAINED,
         ask=ask or {},
