@@ -17,10 +17,14 @@ from auditor.cli_common import (
     SecondsOption,
     plan_of,
 )
-from auditor.errors import AuditorError
+from auditor.cli_submit import KeyFileOption, api_key
+from auditor.errors import AuditorError, ToolError
 
 if TYPE_CHECKING:
     from auditor.agreement import Agreement, Tally
+    from auditor.audit import Plan
+    from auditor.client_sweep import Progress
+    from auditor.corpus import Task
 
 
 def sweep(
@@ -42,11 +46,18 @@ def sweep(
     html: Annotated[
         Path | None, typer.Option(help="Also write a page that sums all verdicts up.")
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(help="Have a service audit them, as one batch; its own limits hold."),
+    ] = None,
+    key_file: KeyFileOption = None,
 ) -> None:
     """Audit every record folder that the pull requests of a repository change.
 
     Writes one line a folder: {"ref", "pr", "sha", "folder", "verdict", "error"}. A sweep that was
     stopped goes on where it was. With --run each script also runs, about a minute a folder.
+    With --server the folders are handed in at a service, and its workers audit them; --jobs,
+    --seconds, --sandbox and --run-seconds are the service's own then.
     """
     from auditor import corpus
     from auditor.bars import counting_bar
@@ -60,19 +71,46 @@ def sweep(
             for found in corpus.pull_requests(git_dir, base, refs) if not labels else ():
                 wanted.append(found)
                 bar.update(task, description=f"finding folders: {len(wanted)}")
-            bar.update(task, description="auditing")
-            corpus.sweep(
-                git_dir,
-                wanted,
-                output,
-                bounds,
-                lambda done, total: bar.update(task, completed=done, total=total),
-            )
+
+            def show(done: int, total: int, doing: str = "auditing") -> None:
+                bar.update(task, completed=done, total=total, description=doing)
+
+            if server is None:
+                corpus.sweep(git_dir, wanted, output, bounds, show)
+            else:
+                _sweep_there(server, key_file, git_dir, wanted, output, plan, show)
     except (AuditorError, OSError) as error:
         _leave(error)
     print(f"{output}: {len(wanted)} record folders")
     if html is not None:
         _write_page(output, html)
+
+
+def _sweep_there(
+    server: str,
+    key_file: Path | None,
+    git_dir: Path,
+    wanted: "list[Task]",
+    output: Path,
+    plan: "Plan",
+    show: "Progress",
+) -> None:
+    """Have a service do it."""
+    try:
+        from auditor import client_sweep
+        from auditor.client import Client, Wish
+    except ImportError as error:
+        raise ToolError("--server needs more: pip install 'strict-prefix[client]'") from error
+    wish = Wish(
+        run=plan.run,
+        ruleset=plan.ruleset.name,
+        experiments=plan.experiments if plan.run else None,
+        budget_seconds=plan.budget_seconds if plan.run else None,
+        priority="low",
+    )
+    batch = client_sweep.Batch(name=client_sweep.batch_name(git_dir, output), wish=wish)
+    with Client(server, api_key(key_file)) as client:
+        client_sweep.sweep(client, git_dir, wanted, output, batch, show)
 
 
 def summarise(

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "STRICT_PREFIX_API_KEY"
 """Not the variable of the key that signs: that one must never be sent anywhere."""
+KeyFileOption = Annotated[
+    Path | None, typer.Option(help=f"File with the API key; else ${KEY_VARIABLE}.")
+]
 
 
 def submit(
@@ -40,9 +43,7 @@ def submit(
     again: Annotated[
         bool, typer.Option("--again", help="Another audit even if there is a verdict already.")
     ] = False,
-    key_file: Annotated[
-        Path | None, typer.Option(help=f"File with the API key; else ${KEY_VARIABLE}.")
-    ] = None,
+    key_file: KeyFileOption = None,
     output_format: FormatOption = Format.TEXT,
     output: OutputOption = None,
     html: HtmlOption = None,
@@ -57,7 +58,7 @@ def submit(
         auditor submit my_record --no-run --wait --format sarif --output verdict.sarif
     """
     try:
-        document = _submitted(path, server, _key(key_file), run, ruleset, again, wait)
+        document = _submitted(path, server, api_key(key_file), run, ruleset, again, wait)
     except AuditorError as error:
         complain(path, error)
         raise typer.Exit(2) from error
@@ -66,7 +67,7 @@ def submit(
         raise typer.Exit(exit_code(document, fail_on))
 
 
-def _key(file: Path | None) -> str | None:
+def api_key(file: Path | None) -> str | None:
     """The API key; an option with the key itself would be seen in the list of processes."""
     if file is None:
         return os.environ.get(KEY_VARIABLE)
@@ -87,12 +88,12 @@ def _submitted(
 ) -> dict[str, Any] | None:
     """The verdict, or nothing yet."""
     try:
-        from auditor.client import Client, pack
+        from auditor.client import Client, Wish, pack
     except ImportError as error:
         raise ToolError("handing in needs more: pip install 'strict-prefix[client]'") from error
     archive, name = pack(path)
     with Client(server, key) as client:
-        audit = client.submit(archive, name, run=run, ruleset=ruleset, again=again)
+        audit = client.submit(archive, name, Wish(run=run, ruleset=ruleset, again=again))
         print(f"{server.rstrip('/')}/v1/audits/{audit.id}", file=sys.stderr)
         if not wait:
             print(audit.id)

@@ -83,6 +83,34 @@ class Audit:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What an audit is to do; None leaves it to the service."""
+
+    run: bool = True
+    ruleset: str | None = None
+    again: bool = False
+    """Audit even if there is a verdict already."""
+    experiments: frozenset[str] | None = None
+    budget_seconds: float | None = None
+    priority: str | None = None
+    """low, normal, or high, which needs the scope review."""
+
+    def fields(self) -> dict[str, str]:
+        """As a form has them."""
+        given = {
+            "ruleset": self.ruleset,
+            "priority": self.priority,
+            "budget_seconds": self.budget_seconds,
+            "experiments": ",".join(sorted(self.experiments or ())) or None,
+        }
+        said = {name: str(value) for name, value in given.items() if value is not None}
+        return {"run": str(self.run).lower(), "again": str(self.again).lower(), **said}
+
+
+DEFAULT_WISH = Wish()
+
+
 def pack(source: str) -> tuple[bytes, str]:
     """An archive and its name, of a folder, an archive or GITDIR@REF:FOLDER.
 
@@ -97,13 +125,22 @@ def pack(source: str) -> tuple[bytes, str]:
     if submission.unread:
         name, why = next(iter(submission.unread.items()))
         raise SubmissionError(f"{name} cannot be handed in: {why}")
+    outer = _outer_folder(submission)
     kept = io.BytesIO()
     with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, file in submission.files.items():
             # Without a date of its own an entry has the earliest there is.
-            entry = zipfile.ZipInfo(f"{submission.name}/{name}")
+            entry = zipfile.ZipInfo(f"{outer}/{name}")
             archive.writestr(entry, file.data, zipfile.ZIP_DEFLATED)
     return kept.getvalue(), f"{submission.name}.zip"
+
+
+def _outer_folder(submission: Submission) -> str:
+    """The folder in the archive: below `records`, where the challenge keeps its tracks apart."""
+    *above, track, name = ["", *submission.path.strip("/").split("/")]
+    if above[-1:] == ["records"] and track.startswith("track_"):
+        return f"records/{track}/{name}"
+    return f"records/{name}" if track == "records" else submission.name
 
 
 class Client:
@@ -141,16 +178,13 @@ class Client:
         self,
         archive: bytes,
         name: str,
+        wish: Wish = DEFAULT_WISH,
         *,
-        run: bool = True,
-        ruleset: str | None = None,
-        again: bool = False,
+        batch: str | None = None,
         idempotency_key: str | None = None,
     ) -> Audit:
         """Hand an archive in; the same one again gives the verdict there is, unless `again`."""
-        fields = {"run": str(run).lower(), "again": str(again).lower()}
-        if ruleset is not None:
-            fields["ruleset"] = ruleset
+        fields = wish.fields() | ({} if batch is None else {"batch": batch})
         answer = self._ask(
             "POST",
             "/v1/audits",
@@ -163,6 +197,20 @@ class Client:
     def audit(self, audit_id: str) -> Audit:
         """Where an audit is."""
         return Audit.of(self._ask("GET", f"/v1/audits/{audit_id}").json())
+
+    def unended(self, batch: str) -> tuple[set[str], int]:
+        """The audits of a batch that wait or run, and how many run."""
+        found: list[set[str]] = []
+        # In this order: what begins to run between the two is in one of them at least.
+        for state in ("queued", "running"):
+            ids: set[str] = set()
+            where: str | None = f"/v1/audits?batch={batch}&state={state}&limit=200"
+            while where is not None:
+                page = self._ask("GET", where).json()
+                ids.update(item["id"] for item in page["items"])
+                where = page["next"]
+            found.append(ids)
+        return found[0] | found[1], len(found[1])
 
     def cancel(self, audit_id: str) -> Audit:
         """End an audit that waits or runs."""

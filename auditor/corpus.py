@@ -99,7 +99,7 @@ def sweep(
     repository: Path, tasks: Sequence[Task], output: Path, bounds: Bounds, progress: Progress
 ) -> None:
     """Audit every task that the output does not hold yet, and append a line for each."""
-    done = _finished(output)
+    done = finished_tasks(output)
     waiting = [task for task in tasks if (task.sha, task.folder) not in done]
     total, behind = len(tasks), len(tasks) - len(waiting)
     progress(behind, total)
@@ -111,7 +111,7 @@ def sweep(
             progress(behind, total)
 
 
-def _finished(output: Path) -> set[tuple[str, str]]:
+def finished_tasks(output: Path) -> set[tuple[str, str]]:
     """Return what the output holds; half a line at its end is cut off."""
     if not output.exists():
         return set()
@@ -150,7 +150,7 @@ def audit_folders(repository: Path, tasks: list[Task], bounds: Bounds) -> Iterat
                 try:
                     yield alone.submit(audit_task, str(repository), task, bounds).result()
                 except BrokenProcessPool:
-                    yield _line(task, error=("died", "the process that read it was killed"))
+                    yield line_of(task, error=("died", "the process that read it was killed"))
 
 
 def _pool(jobs: int, plan: "Plan") -> ProcessPoolExecutor:
@@ -199,22 +199,23 @@ def audit_task(
     try:
         submission = Submission.from_git(Path(repository), task.sha, task.folder)
         verdict = audit(submission, bounds.plan, progress)
-        return _line(task, verdict=verdict_to_json(verdict))
+        return line_of(task, verdict=verdict_to_json(verdict))
     except _TooLong:
-        return _line(task, error=("too-long", f"not done within {bounds.folder_seconds:g} s"))
+        return line_of(task, error=("too-long", f"not done within {bounds.folder_seconds:g} s"))
     except AuditorError as error:
-        return _line(task, error=(type(error).__name__, str(error)))
+        return line_of(task, error=(type(error).__name__, str(error)))
     except (MemoryError, RecursionError) as error:
-        return _line(task, error=("too-large", type(error).__name__))
+        return line_of(task, error=("too-large", type(error).__name__))
     except Exception as error:  # noqa: BLE001 - a fault of ours is this folder's line, not the end
-        return _line(task, error=("crash", repr(error)[:500]))
+        return line_of(task, error=("crash", repr(error)[:500]))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _line(
+def line_of(
     task: Task, verdict: dict[str, Any] | None = None, error: tuple[str, str] | None = None
 ) -> dict[str, Any]:
+    """A line of a sweep: one of verdict and error is there."""
     kind_and_message = None if error is None else {"kind": error[0], "message": error[1]}
     return {**asdict(task), "verdict": verdict, "error": kind_and_message}
 

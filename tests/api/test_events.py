@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 import auditor.client
 from api.app import Service
 from api.db import CONNECTIONS
-from auditor.client import Audit, Client, ServerError, pack
+from auditor.client import Audit, Client, ServerError, Wish, pack
 from auditor.errors import SubmissionError, ToolError
 from tests.api.archives import RECORD, as_zip
 from tests.api.conftest import accept, upload, wait_for
@@ -122,19 +122,19 @@ class TestClientOfOurs:
     def test_hands_in_follows_and_reads(self, live: Live, record: Path) -> None:
         with Client(f"http://127.0.0.1:{live.port}") as client:
             seen: list[Audit] = []
-            audit = client.submit(*pack(str(record)), run=False)
+            audit = client.submit(*pack(str(record)), Wish(run=False))
             assert client.audit(audit.id).id == audit.id
             document = client.verdict(client.wait(audit.id, seen.append))
             assert document["submission"]["folder"] == "record"
             assert seen[-1].state == "finished"
             # The same folder packs to the same bytes, and so to the verdict there is.
-            assert client.submit(*pack(str(record)), run=False).id == audit.id
-            assert client.submit(*pack(str(record)), run=False, again=True).id != audit.id
+            assert client.submit(*pack(str(record)), Wish(run=False)).id == audit.id
+            assert client.submit(*pack(str(record)), Wish(run=False, again=True)).id != audit.id
 
     def test_says_what_the_service_refused(self, live: Live) -> None:
         with Client(f"http://127.0.0.1:{live.port}") as client:
             with pytest.raises(ServerError, match="expected one of 2026-") as refused:
-                client.submit(as_zip(), "x.zip", ruleset="1999-01-01")
+                client.submit(as_zip(), "x.zip", Wish(ruleset="1999-01-01"))
             assert (refused.value.status, refused.value.kind) == (422, "invalid")
             with pytest.raises(ServerError, match="'nothing'"):
                 list(client.events("nothing"))
@@ -155,7 +155,7 @@ class TestClientOfOurs:
 
     def test_an_audit_without_a_verdict_is_an_error(self, live: Live) -> None:
         with Client(f"http://127.0.0.1:{live.port}") as client:
-            audit = client.submit(as_zip(), "cancelled.zip", run=False)
+            audit = client.submit(as_zip(), "cancelled.zip", Wish(run=False))
             wait_for(lambda: client.audit(audit.id), lambda now: now.ended)
             finished = client.audit(audit.id)
             with pytest.raises(ServerError, match="has ended"):
