@@ -59,6 +59,8 @@ def main() -> None:
 def one(row: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """What one run on noise showed, or why there was none."""
     folder, _, script = row["script"].rpartition("/")
+    if not folder:
+        return {"why": f"{script} lies in no folder of records"}
     sha = row.get("reviewed_sha") or row["head_sha"]
     plan = Plan(run=True, run_seconds=options.seconds, experiments=frozenset())
     try:

@@ -1,7 +1,12 @@
 """Stand-ins that change what is loaded; in a process of its own, because they replace modules."""
 
+import importlib.util
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 OPTIMISE = """
 import sys
@@ -28,12 +33,54 @@ optimizer.step()
 """
 
 
-def run(source: str) -> None:
+def run(source: str, folder: Path | None = None) -> None:
+    root = str(Path(__file__).parents[3])
     done = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, check=False
+        [sys.executable, "-c", source],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
 
 def test_an_optimiser_does_without_the_compiler_and_who_needs_it_gets_it():
     run(OPTIMISE + REAL)
+
+
+FETCH = """
+import os
+import sys
+from auditor.run.recorder.stand_ins import packages
+reported = []
+packages.install(reported.append)
+os.environ["DATA_PATH"], os.environ["TOKENIZER_PATH"] = "data", "data/tokenizer.model"
+
+from huggingface_hub import hf_hub_download, snapshot_download
+assert snapshot_download(repo_id="a/b", repo_type="dataset") == "data"
+assert snapshot_download("a/b", local_dir="here") == "here"
+assert sorted(os.listdir("here")) == sorted(os.listdir("data"))
+assert hf_hub_download("a/b", "x/fineweb_val_000003.bin") == "data/fineweb_val_000000.bin"
+linked = hf_hub_download(repo_id="a/b", filename="sp/bpe.model", local_dir="there")
+assert os.readlink(linked) == "data/tokenizer.model", linked
+try:
+    hf_hub_download("a/b", "weights.safetensors")
+except FileNotFoundError as error:
+    assert "a/b: weights.safetensors" in str(error)
+else:
+    raise AssertionError("there are no weights")
+assert reported == ["package huggingface_hub"]
+"""
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("huggingface_hub") is not None, reason="the package is installed"
+)
+def test_what_a_script_would_download_is_what_the_run_has(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("fineweb_train_000000.bin", "fineweb_val_000000.bin", "tokenizer.model"):
+        (data / name).touch()
+    run(FETCH, tmp_path)

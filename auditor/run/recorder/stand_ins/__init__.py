@@ -16,6 +16,7 @@ scripts store, stays. Each stand-in that a script uses is reported, and the verd
 | triton kernels | triton's interpreter, in float32 |
 | operators of compiled packages | what their name says, in torch |
 | wandb and its like | a module that does nothing |
+| huggingface_hub | the shards and the tokenizer of the run, under the names that are asked for |
 | nvidia-smi, lrzip | programs that print nothing, and that pack in another format |
 """
 
