@@ -59,7 +59,7 @@ class Hub(types.ModuleType):
             return ours
         for name in sorted(os.listdir(ours)):
             self._link(os.path.join(ours, name), local_dir, name)
-        return os.fspath(local_dir)
+        return str(local_dir)
 
     def hf_hub_download(
         self, repo_id: Any = None, filename: Any = "", *_: Any, local_dir: Any = None, **__: Any
@@ -77,7 +77,7 @@ class Hub(types.ModuleType):
 
     @staticmethod
     def _link(ours: str, folder: Any, name: str) -> str:
-        path: str = os.path.join(folder, name)
+        path = os.path.join(str(folder), name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         if not os.path.lexists(path):
             os.symlink(ours, path)
