@@ -3,6 +3,7 @@
 import io
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,28 +72,31 @@ def evaluate(
     The state is kept in OUTPUT.state, next to the output; a command that was ended goes on from
     there with the same score when it is given again, if the system has snapshot() and restore().
     The score is a claim, since windows hold what comes next: `auditor replay` and `auditor encode`
-    are the proof. Exit 1 where a charge is that of no distribution.
+    are the proof. Exit 1 where a charge is that of no distribution. Processes of `torchrun` share
+    the windows; each of them learns everything.
     """
     from auditor.protocol.evaluation import Keeping, Schedule
     from auditor.protocol.evaluation import evaluate as evaluate_stream
     from auditor.protocol.host import NoDistribution
+    from auditor.protocol.ranks import joined
     from auditor.protocol.shards import read_stream
     from auditor.protocol.text_bytes import text_bytes
     from auditor.submission import Submission
 
-    place = output.with_name(f"{output.name}.state")
     trouble: list[str] = []
-
-    def save(state: bytes) -> None:
-        try:
-            write_whole(place, state)
-        except ToolError as error:
-            trouble[:] = [str(error)]
-
-    with telling() as report:
+    with telling() as report, joined() as ranks:
         stream = read_stream(shards, tokens)
-        room = room_of(tokenizer, sandbox, seconds)
+        room = replace(room_of(tokenizer, sandbox, seconds), local_rank=ranks.local)
         size_bytes = text_bytes(tokenizer, stream) if tokenizer else 0
+        share = "" if ranks.count == 1 else f".{ranks.rank}-of-{ranks.count}"
+        place = output.with_name(f"{output.name}.state{share}")
+
+        def save(state: bytes) -> None:
+            try:
+                write_whole(place, state)
+            except ToolError as error:
+                trouble[:] = [str(error)]
+
         done = evaluate_stream(
             Submission.load(folder),
             stream,
@@ -100,9 +104,13 @@ def evaluate(
             report,
             Schedule(stride=stride, boundary=documents, chunk_tokens=chunk, sums=sums),
             Keeping(save=save, saved=_saved(place), seconds=save_seconds),
+            ranks,
         )
         if isinstance(done, NoDistribution):
-            refuse(done)
+            refuse(done, is_heard=not ranks.rank)
+        if ranks.rank:
+            place.unlink(missing_ok=True)
+            raise typer.Exit
         _write_charges(output, done)
         place.unlink(missing_ok=True)
     for why in trouble:

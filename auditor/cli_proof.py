@@ -235,12 +235,13 @@ def room_of(tokenizer: Path | None, sandbox: str, seconds: float) -> "Room":
     return Room(sandbox=sandbox, seconds=seconds, tokenizer=tokenizer)
 
 
-def refuse(broken: "NoDistribution") -> NoReturn:
-    """Say what is no distribution, and exit with 1."""
-    print(
-        f"FAIL full-distribution: {clean(broken.why, 300)}; no text can be coded with it "
-        "(auditor explain full-distribution)"
-    )
+def refuse(broken: "NoDistribution", *, is_heard: bool = True) -> NoReturn:
+    """Say what is no distribution, unless another process does, and exit with 1."""
+    if is_heard:
+        print(
+            f"FAIL full-distribution: {clean(broken.why, 300)}; no text can be coded with it "
+            "(auditor explain full-distribution)"
+        )
     raise typer.Exit(1)
 
 

@@ -167,7 +167,7 @@ def _fast_pass(
     if isinstance(done, NoDistribution):
         return done
     positions = len(tokens) - 1
-    about = done.driven.message("loaded")
+    about = done.about
     try:
         vocab_size = int(about["vocab_size"])
         if not 1 <= vocab_size <= 2**16:

@@ -8,15 +8,16 @@ digest; a pass goes on from it with the same charges.
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from auditor.errors import CannotMeasure, SubmissionError
+from auditor.errors import AuditorError, CannotMeasure, SubmissionError
 from auditor.protocol.host import Driven, NoDistribution, Progress, Room, drive
+from auditor.protocol.ranks import ALONE, Ranks
 from auditor.protocol.shards import Tokens
 from auditor.submission import Submission
 
@@ -73,12 +74,22 @@ class Evaluation:
     """Positions that were charged before the pass went on; 0 where it did not."""
     resumable: bool
     """Whether the system can be saved on the way."""
-    driven: Driven
+    about: Mapping[str, Any]
+    """What the system says of itself: `vocab_size`, `window_tokens`, `stride`."""
 
     @property
     def nats(self) -> float:
         """Return the sum, rounded once."""
         return math.fsum(self.nats_T)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one process charged."""
+
+    facts: dict[str, Any]
+    """The last message, and how the system described itself."""
+    resumed_at: int
 
 
 def evaluate(
@@ -88,14 +99,51 @@ def evaluate(
     progress: Progress,
     schedule: Schedule | None = None,
     keeping: Keeping | None = None,
+    ranks: Ranks = ALONE,
 ) -> Evaluation | NoDistribution:
-    """Charge every position of a stream once, in a sandbox.
+    """Charge every position of a stream once, in a sandbox; each process its share.
 
     SubmissionError says what a saved state belongs to instead; CannotMeasure that positions were
-    charged twice or never.
+    charged twice or never. What went wrong in one process is raised in all.
     """
-    schedule = schedule or Schedule()
-    header = _header(submission, tokens, schedule)
+    positions = len(tokens) - 1
+    nats_T, times_T = np.zeros(positions), np.zeros(positions, dtype=np.uint8)
+    mine: _Part | NoDistribution | AuditorError
+    try:
+        driven, resumed_at = _drive(
+            submission, tokens, room, progress, schedule or Schedule(), keeping, ranks
+        )
+        if driven.broken:
+            mine = driven.broken
+        else:
+            nats_T, times_T = _charges(driven.result or b"", positions)
+            facts = {**driven.message("loaded"), **driven.message("evaluated")}
+            mine = _Part(facts, resumed_at)
+    except AuditorError as error:
+        mine = error
+    parts = ranks.gather(mine)
+    for part in parts:
+        if isinstance(part, AuditorError):
+            raise part
+    broken = [part for part in parts if isinstance(part, NoDistribution)]
+    if broken:
+        return min(broken, key=lambda one: one.position)
+    nats_T, times_T = ranks.add(nats_T), ranks.add(times_T)
+    _check_charges(nats_T, times_T)
+    return _together([part for part in parts if isinstance(part, _Part)], nats_T)
+
+
+def _drive(
+    submission: Submission,
+    tokens: Tokens,
+    room: Room,
+    progress: Progress,
+    schedule: Schedule,
+    keeping: Keeping | None,
+    ranks: Ranks,
+) -> tuple[Driven, int]:
+    """Make this process's part of the pass; returns it, and where it went on."""
+    header = _header(submission, tokens, schedule, ranks)
     saved = None
     if keeping is not None and keeping.saved is not None:
         saved = _read_state(keeping.saved, header)
@@ -108,8 +156,8 @@ def evaluate(
             "positions": positions,
             **asdict(schedule),
             "seed": int(submission.sha256[:16], 16),
-            "rank": 0,
-            "ranks": 1,
+            "rank": ranks.rank,
+            "ranks": ranks.count,
             "resumes": saved is not None,
             "save_seconds": math.inf if keeping is None else keeping.seconds,
         },
@@ -119,33 +167,20 @@ def evaluate(
         on_message=_reporting(positions, progress),
         on_state=None if keeping is None else lambda s: keeping.save(_state(header, s)),
     )
-    if driven.broken:
-        return driven.broken
-    nats_T = _charges(driven.result or b"", positions)
-    try:
-        facts = driven.message("evaluated")
-        return Evaluation(
-            nats_T=nats_T,
-            windows=int(facts["windows"]),
-            sums_checked=int(facts["checked"]),
-            lowest_sum=float(facts["lowest"]),
-            highest_sum=float(facts["highest"]),
-            resumed_at=0 if saved is None else _done(saved),
-            resumable=bool(driven.message("loaded")["resumable"]),
-            driven=driven,
-        )
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise CannotMeasure(f"the system's process sent nonsense: {error!r}") from error
+    return driven, 0 if saved is None else _done(saved)
 
 
-def _charges(result: bytes, positions: int) -> Floats:
-    """Return the nats of each position, after counting how often each was charged."""
+def _charges(result: bytes, positions: int) -> tuple[Floats, npt.NDArray[np.uint8]]:
     if len(result) != 9 * positions:
         raise CannotMeasure(
             f"expected charges of {positions:,} positions, 9 bytes each, got {len(result):,} bytes"
         )
     nats_T = np.frombuffer(result, dtype="<f8", count=positions)
-    times_T = np.frombuffer(result, dtype=np.uint8, offset=8 * positions)
+    return nats_T, np.frombuffer(result, dtype=np.uint8, offset=8 * positions)
+
+
+def _check_charges(nats_T: Floats, times_T: npt.NDArray[np.uint8]) -> None:
+    """Count how often each position was charged, and refuse what is no number."""
     wrong = np.flatnonzero(times_T != 1)
     if len(wrong):
         raise CannotMeasure(
@@ -154,10 +189,26 @@ def _charges(result: bytes, positions: int) -> Floats:
         )
     if np.isnan(nats_T).any():
         raise CannotMeasure(
-            f"expected {positions:,} numbers as charges, got {np.isnan(nats_T).sum():,} that are "
+            f"expected {len(nats_T):,} numbers as charges, got {np.isnan(nats_T).sum():,} that are "
             "none"
         )
-    return nats_T
+
+
+def _together(parts: list[_Part], nats_T: Floats) -> Evaluation:
+    facts = parts[0].facts
+    try:
+        return Evaluation(
+            nats_T=nats_T,
+            windows=sum(int(part.facts["windows"]) for part in parts),
+            sums_checked=sum(int(part.facts["checked"]) for part in parts),
+            lowest_sum=min(float(part.facts["lowest"]) for part in parts),
+            highest_sum=max(float(part.facts["highest"]) for part in parts),
+            resumed_at=min(part.resumed_at for part in parts),
+            resumable=bool(facts["resumable"]),
+            about=facts,
+        )
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise CannotMeasure(f"the system's process sent nonsense: {error!r}") from error
 
 
 def _reporting(positions: int, progress: Progress) -> Callable[[dict[str, Any]], None]:
@@ -170,13 +221,16 @@ def _reporting(positions: int, progress: Progress) -> Callable[[dict[str, Any]],
     return listen
 
 
-def _header(submission: Submission, tokens: Tokens, schedule: Schedule) -> dict[str, Any]:
+def _header(
+    submission: Submission, tokens: Tokens, schedule: Schedule, ranks: Ranks
+) -> dict[str, Any]:
     """What a state belongs to."""
     return {
         "format": STATE_FORMAT,
         "record": submission.sha256,
         "tokens": hashlib.sha256(tokens.astype("<u2").tobytes()).hexdigest(),
         "schedule": asdict(schedule),
+        "rank": f"{ranks.rank} of {ranks.count}",
     }
 
 

@@ -10,7 +10,6 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any
 
 from auditor.errors import CannotMeasure, SubmissionError
 from auditor.run.sandbox import Finished, Limits, execute
+from auditor.run.scratch import scratch
 from auditor.submission import Submission
 
 MAX_RESULT_BYTES = 2**30
@@ -38,6 +38,8 @@ class Room:
     bytes: int = 6 * 2**30
     tokenizer: Path | None = None
     """Sentencepiece model, for systems that weigh tokens by their bytes."""
+    local_rank: int = 0
+    """Which of this machine's accelerators the system may take, where the sandbox has any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +93,7 @@ def drive(
         )
     messages: list[dict[str, Any]] = []
 
-    with tempfile.TemporaryDirectory(prefix="strict-prefix-") as folder:
-        root = Path(folder)
+    with scratch() as root:
 
         def note(line: bytes) -> None:
             message = _parsed(line)
@@ -150,6 +151,7 @@ def _lay_out(
         "TMPDIR": "/tmp",
         "LANG": "C.UTF-8",
         "TOKENIZER_PATH": "{workspace}/tokenizer.model",
+        "LOCAL_RANK": str(room.local_rank),
         # Equal tables need equal sums, so one thread and no order that changes.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

@@ -4,7 +4,6 @@ import math
 import os
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from auditor.run.align import Aligner
 from auditor.run.claimed import Claimed
 from auditor.run.record import ReadBack, Record, read_record
 from auditor.run.sandbox import Finished, Limits, execute
+from auditor.run.scratch import scratch
 from auditor.run.streams import Stream
 from auditor.run.timeline import Charges, Stage, charges, plain_label, stages
 from auditor.run.workspace import KEPT, NOISE_TOKENS, VALIDATION_SHARD, Inputs, lay_out
@@ -161,8 +161,8 @@ class Bench:
         script = self.submission.entry or ""
         progress(0.0)
         started = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="strict-prefix-") as folder:
-            workspace = lay_out(Path(folder), self.submission, inputs, self.launch)
+        with scratch() as root:
+            workspace = lay_out(root, self.submission, inputs, self.launch)
             seen = _Seen(progress)
             finished = execute(
                 [sys.executable, "-m", "recorder", script],

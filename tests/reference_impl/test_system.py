@@ -28,6 +28,7 @@ from reference_impl.system import RecordSystem
 from reference_impl.tokenizer import load_tokenizer
 from reference_impl.train import new_model
 from reference_impl.variants import AS_PUBLISHED, COMPLIANT, RECORDS, Variant, variant
+from tests.auditor.protocol.test_ranks import shared
 from tests.auditor.test_cli import auditor
 from tests.reference_impl.conftest import FINEWEB
 from tests.systems.protocol import charged_by
@@ -180,6 +181,24 @@ def test_a_text_comes_back_from_an_exported_record(settings: Settings, tmp_path:
     decoded = decode(Submission.load(folder), encoded.to_bytes(), room, lambda doing, done: None)
     assert not isinstance(decoded, NoDistribution)
     assert np.array_equal(decoded, tokens)
+
+
+@needs_sandbox
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("record", ["pr779", "pr940"])
+def test_a_record_that_adapts_is_charged_the_same_by_two_processes(
+    settings: Settings, tmp_path: Path, record: str
+) -> None:
+    own = own_settings(settings, variant(record, COMPLIANT))
+    (folder,) = export_records(own, [variant(record, COMPLIANT)], tmp_path)
+    words = ["evaluate", folder, own.data_path, "--tokenizer", own.tokenizer_path]
+    words += ["--tokens", 300, "-o"]
+    one = auditor(*words, tmp_path / "one.npy")
+    assert one.returncode == 0, one.stderr
+    two = shared(tmp_path, *words, tmp_path / "two.npy")
+    assert two.returncode == 0, two.stderr
+    assert np.allclose(np.load(tmp_path / "one.npy"), np.load(tmp_path / "two.npy"), atol=1e-9)
 
 
 @needs_sandbox

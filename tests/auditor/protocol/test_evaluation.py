@@ -78,6 +78,21 @@ def test_from_every_state_the_rest_is_charged_as_before(chunk, pick, documents):
         assert (again.facts(), again.to_bytes()) == (whole.facts(), whole.to_bytes())
 
 
+@settings(max_examples=10, deadline=None)
+@given(ranks=st.integers(1, 9), pick=st.integers(0, 100))
+def test_processes_that_share_the_windows_charge_what_one_alone_does(ranks, pick):
+    """Each learns everything, so that a system that adapts is where it would be alone."""
+    whole, _ = passed("resumable")
+    parts = [passed("resumable", rank=rank, ranks=ranks) for rank in range(ranks)]
+    assert np.all(sum(part.times_T for part, _ in parts) == 1)
+    assert np.array_equal(sum(part.nats_T for part, _ in parts), whole.nats_T)
+    assert sum(part.sums.checked for part, _ in parts) == 400
+    rank = pick % ranks
+    part, states = parts[rank]
+    again, _ = passed("resumable", states[pick % len(states)], rank=rank, ranks=ranks)
+    assert again.to_bytes() == part.to_bytes()
+
+
 def test_a_snapshot_that_is_no_whole_one_ends_the_pass_and_not_in_another_score():
     _, states = passed("forgets")
     with pytest.raises(RuntimeError, match=r"after restore\(\) the charges from position \d+ on"):
