@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from auditor import __version__
@@ -24,6 +24,7 @@ from auditor.evidence import (
 )
 from auditor.inspect import inspect
 from auditor.inspect.environment import scored_environment
+from auditor.inspect.ranks import ranks_of_a_run
 from auditor.rules import RULES
 from auditor.rules.significance import final_scores
 from auditor.rulesets import DEFAULT, Ruleset
@@ -54,6 +55,9 @@ EXPERIMENTS = ("suffix", "sources", "swap", "transplant", "kraft")
 """What a run makes after the one on noise, in this order."""
 
 
+MAX_RANKS = 8
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What an audit is to do."""
@@ -69,6 +73,8 @@ class Plan:
     budget_seconds: float = 120.0
     """No experiment is begun that would end later, by what the first run took; that one is made in
     any case."""
+    ranks: int | None = None
+    """Processes of a run on noise; None takes two where the script's settings ask, else one."""
     run_bytes: int = 6 * 2**30
     """Memory limit of one execution of the script."""
     ruleset: Ruleset = DEFAULT
@@ -83,6 +89,8 @@ class Plan:
         if unknown:
             expected = ", ".join(EXPERIMENTS)
             raise ValueError(f"no experiment {unknown[0]!r}; expected one of {expected}")
+        if self.ranks is not None and not 1 <= self.ranks <= MAX_RANKS:
+            raise ValueError(f"ranks must be in 1..{MAX_RANKS}, got {self.ranks}")
         if self.budget_seconds < 0:
             raise ValueError(f"budget_seconds must not be negative, got {self.budget_seconds}")
         if self.run_bytes < 2**29:
@@ -134,7 +142,9 @@ def _run(
     """Evidence by executing; imported here because reading alone needs none of it."""
     from auditor.run.experiments import experiment
 
-    return experiment(submission, plan, evidence, progress, scored_environment(submission))
+    launch = scored_environment(submission)
+    plan = replace(plan, ranks=plan.ranks or ranks_of_a_run(submission, launch))
+    return experiment(submission, plan, evidence, progress, launch)
 
 
 def _about(submission: Submission, evidence: Evidence) -> dict[str, Any]:

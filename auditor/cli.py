@@ -61,6 +61,9 @@ def audit(
     run_seconds: SecondsOption = 300.0,
     experiment: ExperimentOption = None,
     budget: BudgetOption = 120.0,
+    ranks: Annotated[
+        int | None, typer.Option(help="Processes of a run on noise; else as the script asks.")
+    ] = None,
     ruleset: RulesetOption = "2026-05-02",
     against: Annotated[
         str | None, typer.Option(help="The earlier record that these are said to beat.")
@@ -82,7 +85,7 @@ def audit(
 
         auditor audit parameter-golf.git@refs/pull/779/head:records/track_10min_16mb/some_record
     """
-    plan = plan_of(run, sandbox, run_seconds, experiment, budget, ruleset)
+    plan = plan_of(run, sandbox, run_seconds, experiment, budget, ruleset, ranks)
     signer = cli_attest.signer(attest, key, len(paths))
     if against is not None:
         plan = replace(plan, against=loaded(against))

@@ -65,6 +65,7 @@ def plan_of(
     experiments: list[str] | None,
     budget: float,
     ruleset: str,
+    ranks: int | None = None,
 ) -> "Plan":
     """The plan, or exit 2 with the reason."""
     from auditor.audit import Plan
@@ -79,6 +80,7 @@ def plan_of(
             run_seconds=run_seconds,
             experiments=frozenset(experiments) if experiments else None,
             budget_seconds=budget,
+            ranks=ranks,
             ruleset=ruleset_of(ruleset),
         )
     except ValueError as error:

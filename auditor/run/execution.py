@@ -68,6 +68,7 @@ class Run:
     overrides: tuple[str, ...]
     output: str
     seconds: float
+    ranks: int
 
     def nats_by_position(self) -> NDArray[np.float64]:
         """Nats charged at each position of the stream, added up; NaN where nothing was charged.
@@ -104,7 +105,7 @@ class Bench:
         ended = self.execute(inputs, progress)
         run: Run | None = None
         try:
-            run = self._understood(ended, inputs.validation)
+            run = self._understood(ended, inputs)
         finally:
             self._note(ended.record, inputs.validation, run)
         return run
@@ -133,7 +134,7 @@ class Bench:
             )
         )
 
-    def _understood(self, ended: Ended, stream: Stream) -> Run:
+    def _understood(self, ended: Ended, inputs: Inputs) -> Run:
         """The stages of a run up to the claimed one, and what was charged in that."""
         found = stages(ended.record)
         if not found:
@@ -142,9 +143,9 @@ class Bench:
                 "val_bpb:N.N` after scored tokens, found none"
             )
         found = _up_to_claimed(found, self.claimed.stages, self.submission.entry or "")
-        aligner = Aligner(stream.tokens)
+        aligner = Aligner(inputs.validation.tokens)
         return Run(
-            stream=stream,
+            stream=inputs.validation,
             record=ended.record,
             aligner=aligner,
             stage=found[-1],
@@ -154,6 +155,7 @@ class Bench:
             overrides=ended.overrides,
             output=ended.output,
             seconds=ended.seconds,
+            ranks=inputs.ranks,
         )
 
     def execute(self, inputs: Inputs, progress: Callable[[float], None]) -> Ended:

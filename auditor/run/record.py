@@ -1,7 +1,7 @@
 """The recorder's lines, checked and typed; whatever does not fit ends the run as evidence."""
 
 import base64
-import json
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from auditor.errors import CannotMeasure
 from auditor.evidence import ScoreLine
+from auditor.run.ranks import in_order
 from auditor.score_lines import read_score
 
 Site = tuple[str, int, str]
@@ -160,15 +161,19 @@ class Record:
 def read_record(lines: Iterable[bytes]) -> Record:
     """Decode events; CannotMeasure when a line is not one: submissions can write there too."""
     record = Record()
-    for number, line in enumerate(lines):
+    events = in_order(lines)
+    for number in itertools.count():
         try:
-            _add(record, json.loads(line))
+            event = next(events, None)
+            if event is None:
+                return record
+            _add(record, event)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise CannotMeasure(
                 f"event {number} of the recorder is damaged ({type(error).__name__}), so the "
                 "record of the run cannot be trusted"
             ) from error
-    return record
+    raise AssertionError("unreachable: counting never ends")
 
 
 def _add(record: Record, event: dict[str, object]) -> None:

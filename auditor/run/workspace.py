@@ -127,6 +127,8 @@ class Inputs:
     """What the recorder is asked to do beyond watching (recorder/__main__.py)."""
     given: Mapping[str, bytes] = field(default_factory=dict)
     """Files for the recorder by name: another run's artifact."""
+    ranks: int = 1
+    """Processes of the script, over a loopback."""
 
 
 def lay_out(
@@ -176,6 +178,7 @@ def lay_out(
         "PYTHONPATH": "{workspace}/tools",
         "STRICT_PREFIX_VOCAB_SIZE": str(VOCAB_SIZE),
         "STRICT_PREFIX_SCALE": repr(scale),
+        "STRICT_PREFIX_RANKS": str(inputs.ranks),
         "STRICT_PREFIX_ASK": json.dumps(dict(inputs.ask)),
     }
     return Workspace(root, folder.name, {**fixed, **settings}, settings)

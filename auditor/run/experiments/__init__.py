@@ -132,6 +132,8 @@ def experiment(
     else:
         _attempt(evidence, clock, OtherSources, 3, sources_that_repeat)
     overrides = [f"sandbox={plan.sandbox}", f"stream={base.stream.source}", *base.overrides]
+    if (plan.ranks or 1) > 1:
+        overrides.append(f"ranks={plan.ranks}, on text 1")
     overrides += _on_text(bench, clock, evidence, progress)
     evidence.add(PrintedScores(runs=tuple(bench.printed)))
     return tuple(overrides)

@@ -60,11 +60,12 @@ def known_source(bench: Bench, logs: Mapping[str, str], bar: Bar) -> tuple[Run, 
 
 def _noise(bench: Bench) -> Inputs:
     """Uniform, but where bytes are charged of pieces whose bytes cost what the pieces do."""
-    if not bench.claimed.by_bytes:
-        return noise_inputs()
-    return noise_inputs(
-        spelled(STREAM_TOKENS, "validation/spelled"), spelled(TRAIN_TOKENS, "training/spelled")
-    )
+    inputs = noise_inputs()
+    if bench.claimed.by_bytes:
+        inputs = noise_inputs(
+            spelled(STREAM_TOKENS, "validation/spelled"), spelled(TRAIN_TOKENS, "training/spelled")
+        )
+    return replace(inputs, ranks=bench.plan.ranks or 1)
 
 
 def changed_end(bench: Bench, base: Run, bar: Bar, again: Bar) -> PrefixSensitivity:
@@ -172,9 +173,18 @@ def _stream_bytes(run: Run) -> StreamBytes:
 
 
 def _moves(base: Run, other: Run, position: int) -> tuple[NDArray[np.intp], float, int]:
-    """Positions before `position` whose charges differ, the largest move, and how many compared."""
+    """Positions before `position` whose charges differ, the largest move, and how many compared.
+
+    Of several ranks only what was charged before any changed token was: they may learn from what
+    another has charged.
+    """
     before, after = base.nats_by_position()[:position], other.nats_by_position()[:position]
     both = ~np.isnan(before) & ~np.isnan(after)
+    if base.ranks > 1:
+        charged = base.charged
+        changed = charged.order_N[charged.position_N >= position].min(initial=np.iinfo(int).max)
+        late = charged.position_N[charged.order_N >= changed]
+        both[late[late < position]] = False
     moves = np.abs(before - after)[both]
     moved = np.flatnonzero(both)[moves != 0]
     return moved, float(moves.max(initial=0.0)), int(both.sum())

@@ -5,6 +5,7 @@ uniform noise. These sources have them, and charge a submission for what it must
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from auditor.errors import CannotMeasure
 from auditor.evidence import OtherSources
@@ -38,7 +39,8 @@ def other_sources(bench: Bench, bars: Callable[[str], Bar]) -> OtherSources:
     bounds, failed = [], []
     for name, inputs in SOURCES.items():
         try:
-            bound = noise_bound(bench.run(inputs(), bars(f"on {name}")))
+            on_it = replace(inputs(), ranks=bench.plan.ranks or 1)
+            bound = noise_bound(bench.run(on_it, bars(f"on {name}")))
         except CannotMeasure as why:
             failed.append(f"{name}: {why}")
             continue

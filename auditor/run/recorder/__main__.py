@@ -1,10 +1,11 @@
 """Run one script of a submission under the recorder: `python -m recorder SCRIPT`.
 
-Reads STRICT_PREFIX_EVENTS_FD, STRICT_PREFIX_VOCAB_SIZE, STRICT_PREFIX_SCALE and STRICT_PREFIX_ASK,
-and removes them from the environment before the script starts. What may be asked for: another
-run's artifact in the place of this one's (`transplant`, names of the files in ../given), an end
-after so many artifacts (`stop_after_artifacts`), the charges of all tokens at some positions
-(`fork`, see there), and to see nothing but what is printed (`watch`: false).
+Reads STRICT_PREFIX_RANKS, which starts so many of it, and STRICT_PREFIX_EVENTS_FD,
+STRICT_PREFIX_VOCAB_SIZE, STRICT_PREFIX_SCALE and STRICT_PREFIX_ASK, and removes them from the
+environment before the script starts. What may be asked for: another run's artifact in the place of
+this one's (`transplant`, names of the files in ../given), an end after so many artifacts
+(`stop_after_artifacts`), the charges of all tokens at some positions (`fork`, see there), and to
+see nothing but what is printed (`watch`: false).
 """
 
 import json
@@ -18,12 +19,17 @@ import torch
 from . import files, fork, stand_ins, watch
 from .channel import Channel
 from .grammar import lowered  # type: ignore[import-not-found]  # laid beside it for a run
+from .launch import launch
 from .sources import Sources
 
 
 def main() -> None:
     """Install the watch, then run the script as `__main__` in the working directory."""
     descriptor = int(os.environ.pop("STRICT_PREFIX_EVENTS_FD"))
+    ranks = int(os.environ.pop("STRICT_PREFIX_RANKS", "1"))
+    if ranks > 1:
+        sys.exit(launch(ranks, descriptor))
+    rank = int(os.environ.get("RANK", "0"))
     vocab_size = int(os.environ.pop("STRICT_PREFIX_VOCAB_SIZE"))
     factor = float(os.environ.pop("STRICT_PREFIX_SCALE"))
     ask = json.loads(os.environ.pop("STRICT_PREFIX_ASK", "{}"))
@@ -48,9 +54,12 @@ def main() -> None:
     module.__file__ = script
     sys.modules["__main__"] = module
     used: set[str] = set()
-    stand_ins.programs.install(os.environ["PATH"].split(":")[0])
+    if rank == 0:
+        stand_ins.programs.install(os.environ["PATH"].split(":")[0])
     device = stand_ins.install(used.add)
-    files.follow(channel, os.path.dirname(folder), ask)
+    files.follow(channel, os.path.dirname(folder), ask, first=rank == 0)
+    if "RANK" in os.environ:
+        stand_ins.ranks.count(lambda: channel.send("collective"))
     if "fork" in ask:
         shard = os.path.join(os.path.dirname(folder), "data", "fineweb_val_000000.bin")
         stream = np.fromfile(shard, dtype="<u2", offset=1024)

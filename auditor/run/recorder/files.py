@@ -121,15 +121,20 @@ def seed_random_numbers() -> None:
     random.seed(0)
 
 
-def follow(channel: Channel, root: str, ask: dict[str, Any]) -> None:
-    """Install as asked: `transplant` gives the names of files in `root`/given."""
+def follow(channel: Channel, root: str, ask: dict[str, Any], *, first: bool) -> None:
+    """Install as asked: `transplant` gives the names of files in `root`/given.
+
+    Of several ranks the first keeps what is read back.
+    """
+    _follow_data(channel, os.path.join(os.path.realpath(root), "data", ""))
+    if not first:
+        return
     given = None
     if "transplant" in ask:
         names: list[str] = ask["transplant"]
         given = {name: os.path.join(root, "given", str(index)) for index, name in enumerate(names)}
     stop: int | None = ask.get("stop_after_artifacts")
     Files(channel, os.path.join(root, "kept"), given, stop).install()
-    _follow_data(channel, os.path.join(os.path.realpath(root), "data", ""))
 
 
 def _follow_data(channel: Channel, folder: str) -> None:
