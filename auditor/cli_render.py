@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from auditor.cli_common import OutputOption, complain, write
-from auditor.errors import AuditorError, SubmissionError
+from auditor.errors import AuditorError, SubmissionError, ToolError
 
 if TYPE_CHECKING:
     from auditor.report.entries import Report
@@ -35,6 +35,9 @@ def render(
     verdicts: Annotated[list[Path], typer.Argument(help="Stored verdicts, or one gate (JSON).")],
     output_format: FormatOption = Format.TEXT,
     output: OutputOption = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Write the pictures there instead, as SVG and PNG.")
+    ] = None,
 ) -> None:
     """Show stored verdicts, or what a gate found, in another format; a changed one is refused.
 
@@ -43,6 +46,8 @@ def render(
         auditor audit my_record --format json --output verdict.json
 
         auditor render verdict.json --format sarif --output verdict.sarif
+
+        auditor render verdict.json --pictures folder
     """
     from auditor.report.entries import GATE_SCHEMA
 
@@ -58,10 +63,35 @@ def render(
     except AuditorError as error:
         complain(str(path), error)
         raise typer.Exit(2) from error
-    if gates:
+    if pictures is not None:
+        _draw([one for one in documents if one["schema"] != GATE_SCHEMA], pictures)
+    elif gates:
         show_gate(gates[0], output_format, output, None)
     else:
         show(documents, output_format, output, None)
+
+
+def _draw(documents: Sequence[dict[str, Any]], folder: Path) -> None:
+    """Each picture as SVG, and as PNG where the library for that is there."""
+    from auditor.report.pictures import png, svg_files
+
+    drawn = {
+        f"{number}-{name}" if len(documents) > 1 else name: svg
+        for number, document in enumerate(documents, 1)
+        for name, svg in svg_files(document).items()
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, svg in drawn.items():
+            (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+        for name, svg in drawn.items():
+            (folder / f"{name}.png").write_bytes(png(svg))
+    except OSError as error:
+        complain(str(folder), SubmissionError(f"cannot be written: {error}"))
+        raise typer.Exit(2) from error
+    except ToolError as error:
+        complain(str(folder), error)
+    typer.echo(f"{folder}: {', '.join(drawn) or 'nothing to draw'}")
 
 
 def read_documents(path: Path) -> list[dict[str, Any]]:

@@ -512,6 +512,9 @@ class PrefixSensitivity:
     first_moved: int | None
     repeat_moved: int | None
     """How many moved between two runs on the same stream; None when that was not needed."""
+    stretches: tuple[tuple[int, float, float, float], ...] = ()
+    """Stretches of the stream by where they end: mean loss before and after the change, and the
+    largest move."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

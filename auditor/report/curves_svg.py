@@ -39,27 +39,29 @@ def gain_svg(
         return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - BOTTOM - TOP)
 
     parts = []
-    for value in _ticks(low, high):
+    for value in ticks(low, high):
         parts.append(f'<path class="grid" d="M{LEFT} {y(value):.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(_text(LEFT - 8, y(value) + 4, "end", "tick", f"{value:,.6g}"))
+        parts.append(text(LEFT - 8, y(value) + 4, "end", "tick", f"{value:,.6g}"))
     parts += [
-        _text(x(value), HEIGHT - BOTTOM + 18, "middle", "tick", f"{value:,.6g}")
-        for value in _ticks(0, most)
+        text(x(value), HEIGHT - BOTTOM + 18, "middle", "tick", f"{value:,.6g}")
+        for value in ticks(0, most)
     ]
     parts.append(f'<path class="limit" d="M{LEFT} {y(limit_nats):.1f}H{WIDTH - RIGHT}"/>')
     note = f"10⁻⁹: {limit_nats:.1f} nats"
-    parts.append(_text(LEFT + 6, y(limit_nats) - 5, "start", "limit-note", note))
+    parts.append(text(LEFT + 6, y(limit_nats) - 5, "start", "limit-note", note))
     for number, (name, curve) in enumerate(curves):
         line = "".join(f"L{x(tokens):.1f} {y(nats):.1f}" for tokens, nats in curve)
         kind = f"curve curve-{min(number, 3)}"
         parts.append(f'<path class="{kind}" d="M{x(0):.1f} {y(0):.1f}{line}"/>')
         # Names stand apart along the line, because the ends of lines often meet.
         tokens, nats = curve[(len(curve) - 1) * (4 - min(number, 3)) // 4]
-        parts.append(_text(x(tokens) - 4, y(nats) - 6, "end", f"name-{min(number, 3)}", name))
-    parts.append(_text(LEFT, 16, "start", "label", "nats won against the source"))
-    parts.append(_text(WIDTH - RIGHT, HEIGHT - 6, "end", "label", "tokens charged"))
+        parts.append(text(x(tokens) - 4, y(nats) - 6, "end", f"name-{min(number, 3)}", name))
+    parts.append(text(LEFT, 16, "start", "label", "nats won against the source"))
+    parts.append(text(WIDTH - RIGHT, HEIGHT - 6, "end", "label", "tokens charged"))
     said = "; ".join(f"{name} ends at {curve[-1][1]:,.1f} nats" for name, curve in curves)
-    return _svg(parts, HEIGHT, ident, title, f"{said}. A valid submission stays under the limit.")
+    return picture(
+        parts, HEIGHT, ident, title, f"{said}. A valid submission stays under the limit."
+    )
 
 
 def kraft_svg(sums: Sequence[Mapping[str, Any]], *, ident: str, title: str) -> Markup | None:
@@ -86,10 +88,10 @@ def kraft_svg(sums: Sequence[Mapping[str, Any]], *, ident: str, title: str) -> M
         parts.append(
             f'<path class="{kind}" d="M{LEFT} {top}h{width:.1f}v{ROW - 12}h-{width:.1f}z"/>'
         )
-        parts.append(_text(LEFT - 8, top + 16, "end", "tick", f"{one['position']:,}"))
+        parts.append(text(LEFT - 8, top + 16, "end", "tick", f"{one['position']:,}"))
         inside = width > (WIDTH - LEFT - RIGHT) / 2
         parts.append(
-            _text(
+            text(
                 x(one["total"]) + (-6 if inside else 6),
                 top + 16,
                 "end" if inside else "start",
@@ -100,18 +102,19 @@ def kraft_svg(sums: Sequence[Mapping[str, Any]], *, ident: str, title: str) -> M
     bottom = height - BOTTOM + 4
     parts.append(f'<path class="limit" d="M{x(1):.1f} {TOP - 6}V{bottom}"/>')
     parts += [
-        _text(x(value), bottom + 16, "middle", "tick", f"{value:g}")
+        text(x(value), bottom + 16, "middle", "tick", f"{value:g}")
         for value in _powers(least, most)
     ]
-    parts.append(_text(4, 16, "start", "label", "position"))
+    parts.append(text(4, 16, "start", "label", "position"))
     parts.append(
-        _text(WIDTH - RIGHT, height - 6, "end", "label", "probability of all tokens together")
+        text(WIDTH - RIGHT, height - 6, "end", "label", "probability of all tokens together")
     )
     said = "; ".join(f"position {one['position']:,}: {one['total']:,.6f}" for one in sure)
-    return _svg(parts, height, ident, title, f"{said}. One distribution has 1.")
+    return picture(parts, height, ident, title, f"{said}. One distribution has 1.")
 
 
-def _svg(parts: Iterable[str], height: int, ident: str, title: str, said: str) -> Markup:
+def picture(parts: Iterable[str], height: int, ident: str, title: str, said: str) -> Markup:
+    """Parts as one drawing with a title and a description."""
     head = (
         f'<svg class="timeline" viewBox="0 0 {WIDTH} {height}" role="img" '
         f'aria-labelledby="{ident}-title {ident}-desc"><title id="{ident}-title">'
@@ -120,7 +123,7 @@ def _svg(parts: Iterable[str], height: int, ident: str, title: str, said: str) -
     return Markup(head + "".join(parts) + "</svg>")  # every text in it went through escape
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """About five round numbers between low and high."""
     rough = (high - low) / 5
     power = 10 ** math.floor(math.log10(rough))
@@ -135,7 +138,8 @@ def _powers(least: float, most: float) -> list[float]:
     return sorted({1.0, *(10.0**power for power in range(first, last + 1))})
 
 
-def _text(x: float, y: float, anchor: str, kind: str, said: str) -> str:
+def text(x: float, y: float, anchor: str, kind: str, said: str) -> str:
+    """Words in a drawing."""
     return (
         f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(said)}</text>'
     )

@@ -9,15 +9,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from auditor.report import timeline
-from auditor.report.curves_svg import gain_svg, kraft_svg
+from auditor.report import pictures
 from auditor.report.entries import Report
 from auditor.report.figures import Noise, fact, noise, rows
 from auditor.report.summary import STRENGTHS, advice, probability, summary
-from auditor.report.timeline_svg import timeline_svg
 from auditor.report.words import NAMES, clean, digest, figure, folder, number, place
 from auditor.rules import RULES
-from auditor.rulesets import DEFAULT, RULESETS
 
 MOST_FINDINGS = 20
 """Findings of one rule that are shown; the JSON has them all."""
@@ -97,9 +94,10 @@ def _view(document: dict[str, Any], ident: str) -> dict[str, Any]:
         "noise": bound,
         "bars": _bars(bound),
         "bound": probability(bound.ln_e) if bound and bound.ln_e > 0 else None,
-        "pictures": _pictures(document, ident),
-        "gains": _gains(document, ident),
-        "sums": _sums(document, ident),
+        "pictures": pictures.timelines(document, ident),
+        "gains": pictures.gains(document, ident),
+        "moves": pictures.moves(document, ident),
+        "sums": pictures.sums(document, ident),
         "evidence": evidence,
         "digests": _tree(document["submission"]["digests"]),
         "most": MOST_FINDINGS,
@@ -143,56 +141,6 @@ def _scale(bounds: Sequence[Noise | None]) -> dict[str, Any]:
     power = 10 ** math.floor(math.log10(most / 5))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= most / 5)
     return {"most": most, "ticks": [step * at for at in range(int(most / step) + 1)]}
-
-
-def _pictures(document: Mapping[str, Any], ident: str) -> dict[str, Any] | None:
-    """The timeline drawn whole and, when it is dense, a part of it enlarged."""
-    recorded = fact(document, "Timeline")
-    if recorded is None:
-        return None
-    found = timeline.marks(recorded)
-    said = timeline.describe(recorded, found)
-    tokens = recorded["tokens"]
-    window = timeline.closeup(found)
-    name = f"Timeline of {folder(document)}"
-    return {
-        "stage": recorded["stage"],
-        "said": said,
-        "early": bool(timeline.ahead_of_charges(found)),
-        "again": any(mark.again for mark in found),
-        "whole": timeline_svg(
-            found, tokens, ident=f"{ident}-whole", title=name, description=" ".join(said)
-        ),
-        "window": window,
-        "part": window
-        and timeline_svg(
-            found,
-            tokens,
-            ident=f"{ident}-part",
-            title=f"{name}, events {window[0]:,} to {window[1]:,}",
-            description="A part of the timeline above, enlarged.",
-            window=window,
-        ),
-    }
-
-
-def _gains(document: Mapping[str, Any], ident: str) -> Markup | None:
-    """What was won against each source that the submission was scored on."""
-    bound, others = fact(document, "NoiseBound"), fact(document, "OtherSources")
-    bounds = [*([bound] if bound else []), *(others["bounds"] if others else ())]
-    drawn = [one for one in bounds if one.get("curve")]  # older verdicts have none
-    limit = RULESETS.get(document["ruleset"], DEFAULT).noise_nats
-    title = f"Nats that {folder(document)} won"
-    return gain_svg(drawn, limit, ident=f"{ident}-gains", title=title)
-
-
-def _sums(document: Mapping[str, Any], ident: str) -> Markup | None:
-    """Kraft sums, where they were taken."""
-    found = fact(document, "KraftSums")
-    if found is None:
-        return None
-    title = f"Kraft sums of {folder(document)}"
-    return kraft_svg(found["sums"], ident=f"{ident}-sums", title=title)
 
 
 def _without_events(kind: str, value: Any) -> Any:

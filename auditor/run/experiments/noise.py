@@ -5,6 +5,7 @@ second, whether earlier charges moved.
 """
 
 import hashlib
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -85,7 +86,22 @@ def changed_end(bench: Bench, base: Run, bar: Bar, again: Bar) -> PrefixSensitiv
         largest_nats=largest_nats,
         first_moved=int(moved[0]) if len(moved) else None,
         repeat_moved=repeated,
+        stretches=_stretches(base, other, position),
     )
+
+
+def _stretches(base: Run, other: Run, position: int) -> tuple[tuple[int, float, float, float], ...]:
+    """Losses of both runs, averaged over short stretches that end at `position` and elsewhere."""
+    before, after = base.nats_by_position(), other.nats_by_position()
+    ends = {round(end) for end in np.linspace(0, len(before), CURVE_POINTS + 1)} | {0, position}
+    stretches = []
+    for start, stop in itertools.pairwise(sorted(ends)):
+        both = ~np.isnan(before[start:stop]) & ~np.isnan(after[start:stop])
+        if both.any():
+            one, two = before[start:stop][both], after[start:stop][both]
+            means = round(float(one.mean()), 6), round(float(two.mean()), 6)
+            stretches.append((stop, *means, float(np.abs(one - two).max())))
+    return tuple(stretches)
 
 
 def noise_bound(run: Run) -> NoiseBound:
