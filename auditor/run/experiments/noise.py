@@ -20,7 +20,7 @@ from auditor.run.execution import Bench, Run
 from auditor.run.streams import Stream, changed_from, spelled, uniform
 from auditor.run.timeline import build_timeline, plain_label
 from auditor.run.vocabulary import VOCAB_SIZE
-from auditor.run.workspace import NOISE_TOKENS, STREAM_TOKENS, TRAIN_TOKENS, UNTRAINED, Inputs
+from auditor.run.workspace import NOISE_TOKENS, TRAIN_TOKENS, UNTRAINED, Inputs
 from auditor.submission import Submission
 
 STAKES = (0.01, 0.03, 0.1, 0.3)
@@ -64,7 +64,7 @@ def _noise(bench: Bench) -> Inputs:
     inputs = noise_inputs()
     if bench.claimed.by_bytes:
         inputs = noise_inputs(
-            spelled(STREAM_TOKENS, "validation/spelled"), spelled(TRAIN_TOKENS, "training/spelled")
+            spelled(NOISE_TOKENS, "validation/spelled"), spelled(TRAIN_TOKENS, "training/spelled")
         )
     return replace(inputs, ranks=bench.plan.ranks or 1)
 

@@ -74,7 +74,7 @@ def test_a_cache_that_only_several_ranks_have_is_seen_on_two():
     verdict = verdict_of("unnormalised", None)
     assert verdict.trouble is None
     assert "ranks=2, on text 1" in verdict.overrides
-    assert verdict.evidence["Timeline"]["charged_positions"] == 50_000
+    assert verdict.evidence["Timeline"]["charged_positions"] == 30_000
     result = verdict.result("full-distribution")
     assert (result.outcome, result.strength) == (Outcome.FAIL, Strength.PROVED)
 
