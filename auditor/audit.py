@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auditor import __version__
-from auditor.errors import CannotMeasure
+from auditor.errors import CannotMeasure, SubmissionError
 from auditor.evidence import (
     ArtifactTransplant,
     ClaimedNumbers,
@@ -18,6 +18,7 @@ from auditor.evidence import (
     PrefixSensitivity,
     PrintedScores,
     PriorRecord,
+    RoundTrip,
     StreamBytes,
     Timeline,
     ValidationSwap,
@@ -30,6 +31,9 @@ from auditor.rules.significance import final_scores
 from auditor.rulesets import DEFAULT, Ruleset
 from auditor.submission import Submission
 from auditor.verdict import Verdict, judge
+
+if TYPE_CHECKING:
+    from auditor.protocol.prove import Proving
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction of the audit that is behind us, 0 to 1."""
@@ -80,6 +84,8 @@ class Plan:
     ruleset: Ruleset = DEFAULT
     against: Submission | None = None
     """The earlier record that this one is said to beat."""
+    proving: "Proving | None" = None
+    """The text that the record's own system has to give back from bits."""
 
     def __post_init__(self) -> None:
         """Refuse limits that no run could meet."""
@@ -122,6 +128,8 @@ def audit(submission: Submission, plan: Plan | None = None, progress: Progress =
             evidence.cannot(f"the run gave no evidence: {reason}", *absent)
     else:
         evidence.cannot("the submission was not run (--run runs it on noise)", *RUN_KINDS)
+    if plan.proving is not None:
+        overrides += _prove(submission, plan.proving, evidence, progress)
     progress("judging", 1.0)
     rules = [rule for rule in RULES if rule.id in plan.ruleset.rules]
     return Verdict(
@@ -145,6 +153,19 @@ def _run(
     launch = scored_environment(submission)
     plan = replace(plan, ranks=plan.ranks or ranks_of_a_run(submission, launch))
     return experiment(submission, plan, evidence, progress, launch)
+
+
+def _prove(
+    submission: Submission, proving: "Proving", evidence: Evidence, progress: Progress
+) -> tuple[str, ...]:
+    """Evidence by a round trip; returns what it was made on."""
+    from auditor.protocol.prove import round_trip
+
+    try:
+        evidence.add(round_trip(submission, proving, progress))
+    except (CannotMeasure, SubmissionError) as reason:
+        evidence.cannot(f"the round trip gave no evidence: {reason}", RoundTrip)
+    return (f"round trip: {len(proving.tokens) - 1} tokens, sandbox={proving.room.sandbox}",)
 
 
 def _about(submission: Submission, evidence: Evidence) -> dict[str, Any]:

@@ -71,6 +71,9 @@ def audit(
     output_format: FormatOption = Format.TEXT,
     output: OutputOption = None,
     html: HtmlOption = None,
+    prove: cli_proof.ProveOption = None,
+    prove_tokens: cli_proof.ProveTokensOption = None,
+    tokenizer: cli_proof.TokenizerOption = None,
     attest: cli_attest.AttestOption = None,
     key: cli_attest.KeyOption = None,
     fail_on: FailOnOption = FailOn.INCONCLUSIVE,
@@ -87,6 +90,9 @@ def audit(
     """
     plan = plan_of(run, sandbox, run_seconds, experiment, budget, ruleset, ranks)
     signer = cli_attest.signer(attest, key, len(paths))
+    if prove is not None:
+        proving = cli_proof.proving(prove, prove_tokens, tokenizer, sandbox)
+        plan = replace(plan, proving=proving)
     if against is not None:
         plan = replace(plan, against=loaded(against))
     documents, code = audit_all(paths, plan, fail_on)

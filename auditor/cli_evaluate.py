@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from auditor.cli_proof import (
@@ -148,6 +147,8 @@ def _saved(place: Path) -> bytes | None:
 
 
 def _write_charges(output: Path, done: "Evaluation") -> None:
+    import numpy as np
+
     buffer = io.BytesIO()
     np.save(buffer, done.nats_T)
     write_whole(output, buffer.getvalue())

@@ -631,6 +631,34 @@ class KraftSums:
     sums: tuple[KraftSum, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundTrip:
+    """A text that came back from bits, decoded by the record's own system without the text."""
+
+    tokens_sha256: str
+    """Of the text, as 16-bit tokens."""
+    positions: int
+    """Tokens that were coded, all but the first."""
+    text_bytes: int
+    """Bytes of the text that they stand for."""
+    folder_bytes: int
+    """Everything that the decoder's folder holds."""
+    bits: int | None
+    """Of the coded tokens; None where nothing can be coded."""
+    ideal_bits: float | None
+    """Minus log2 of the system's probabilities, as its process reports it."""
+    refused_position: int | None
+    """Where the system gave no distribution; None where all came back."""
+    refused_total: float | None
+    """What its probabilities sum to there, where that is a number."""
+    refused_why: str | None
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """Return the score that the bits are."""
+        return None if self.bits is None else self.bits / self.text_bytes
+
+
 class Evidence:
     """At most one value of each kind; for an absent kind, the reason why."""
 

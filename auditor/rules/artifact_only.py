@@ -11,6 +11,9 @@ one's. The score must then be the first run's, to the last digit; a score in bet
 something else came into it. Random numbers begin anew when the file is read, so that how many were
 drawn before does not count. A run that does not repeat itself decides nothing.
 
+Where the text came back from bits at the claimed score (`--prove`), in a sandbox with the record's
+folder and the tokenizer, and the whole folder is within the limit of an artifact, that is proved.
+
 Where that was not run, by the source (strength `source`): the program is followed in its order, and
 a table that is written at keys made of training tokens, and comes into the claimed score without
 having gone through a file or a buffer of serialised bytes, fails the rule, with the line that fills
@@ -28,8 +31,9 @@ seen by reading. A table in an object that the
 program reaches only by a computed name is not seen either.
 """
 
-from auditor.evidence import ArtifactTransplant, Evidence, LearningOrder, OnTheWay
+from auditor.evidence import ArtifactTransplant, Evidence, LearningOrder, OnTheWay, RoundTrip
 from auditor.rules.measured import ran_through
+from auditor.rules.proof import beside_a_proof
 from auditor.rules.read_order import beside_a_run, lines_on_the_way
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
@@ -52,8 +56,10 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     transplant, order = evidence.get(ArtifactTransplant), evidence.get(LearningOrder)
     read = lines_on_the_way(order, order.tables if order else (), _filled)
     if transplant is not None:
-        return beside_a_run(_handed_over(evidence, transplant), read)
-    return read or _nothing_read(evidence, order)
+        judged = beside_a_run(_handed_over(evidence, transplant), read)
+    else:
+        judged = read or _nothing_read(evidence, order)
+    return beside_a_proof(evidence, ruleset, judged)
 
 
 def _handed_over(evidence: Evidence, seen: ArtifactTransplant) -> Judgement:
@@ -102,7 +108,7 @@ RULE = Rule(
     id="artifact-only",
     title="The score follows from the artifact alone",
     authority="official",
-    needs=(ArtifactTransplant, LearningOrder),
+    needs=(RoundTrip, ArtifactTransplant, LearningOrder),
     check=check,
     matters=(
         "What evaluation takes from memory, a disk or a network was not paid for in the artifact."

@@ -22,6 +22,11 @@ reads a token, once for each token that could stand there, and each copy charges
 distribution that was fixed before, exp(-charge) adds up to one (Kraft); a sum over one that even
 rounding to bfloat16 cannot give is a FAIL, whether or not all copies got to their charge.
 
+A record with a `system.py` can be asked to code the text (`--prove`). Where the bits come back as
+the text and are no more a byte than the claim, over as many tokens, the claim is a code length
+(strength `proved`); where the probabilities of all tokens sum to more than rounding to bfloat16
+explains, nothing can be coded, and that is a FAIL.
+
 Where nothing ran, the source shows some cases (strength `source`). One is the n-th root of the
 probability of the true token, taken for the probability of each of its n bytes, and mixed with a
 model of bytes. The root depends on which token it is; no number is made for any other byte, so what
@@ -54,6 +59,7 @@ from auditor.evidence import (
     OnTheWay,
     OtherSources,
     PrefixSensitivity,
+    RoundTrip,
     Timeline,
 )
 from auditor.rules.measured import (
@@ -63,12 +69,14 @@ from auditor.rules.measured import (
     ran_through,
     unreadable,
 )
+from auditor.rules.proof import beside_a_proof, overfull
 from auditor.rules.read_order import beside_a_run, lines_on_the_way
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
     Judgement,
     Location,
+    Outcome,
     Rule,
     Strength,
     failed,
@@ -84,7 +92,10 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     read = lines_on_the_way(order, order.rooted if order else (), _rooted) or lines_on_the_way(
         order, order.mixed if order else (), _mixed
     )
-    return beside_a_run(_ran(evidence, ruleset), read)
+    judged = beside_a_run(_ran(evidence, ruleset), read)
+    if judged.outcome is Outcome.FAIL:
+        return judged
+    return overfull(evidence) or beside_a_proof(evidence, ruleset, judged)
 
 
 _WRONG = {
@@ -205,7 +216,7 @@ RULE = Rule(
     id="full-distribution",
     title="Charges come from a full distribution that sums to one",
     authority="official",
-    needs=(NoiseBound, OtherSources, KraftSums, LearningOrder),
+    needs=(RoundTrip, NoiseBound, OtherSources, KraftSums, LearningOrder),
     check=check,
     matters=(
         "A number for the true token alone is no probability, so its logarithm is no code length."

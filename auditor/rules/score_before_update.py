@@ -8,6 +8,9 @@ against the positions charged so far. An early step fails the rule only when it 
 by an experiment on the score, that no early cache write explains as well: compile warm-ups whose
 weights are thrown away are harmless.
 
+Where the text came back from bits at the claimed score (`--prove`), the decoder learnt each token
+after it had decoded it: proved, unless a violation was seen.
+
 Where nothing ran, judged by the source (strength `source`): the program is followed in its order,
 and the answer is FAIL where the very tokens of the claimed score were in a gradient before they
 were charged, with both lines, and no setting on the way is open. Reading alone never passes this
@@ -23,12 +26,13 @@ two slices of the stream count as the same tokens when they are taken in one pla
 of the loops around it, or when a loop that has come to its end has taken all of them.
 """
 
-from auditor.evidence import Evidence, LearningOrder, PrefixSensitivity, Timeline
+from auditor.evidence import Evidence, LearningOrder, PrefixSensitivity, RoundTrip, Timeline
 from auditor.rules.measured import (
     judge_early,
     ran_through,
     unreadable,
 )
+from auditor.rules.proof import beside_a_proof
 from auditor.rules.read_order import beside_a_run, early_uses
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
@@ -42,7 +46,8 @@ from auditor.verdict import (
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when learning from uncharged positions changed the score."""
     does = "takes an optimiser's gradient from"
-    return beside_a_run(_ran(evidence), early_uses(evidence.get(LearningOrder), "step", does))
+    early = early_uses(evidence.get(LearningOrder), "step", does)
+    return beside_a_proof(evidence, ruleset, beside_a_run(_ran(evidence), early))
 
 
 def _ran(evidence: Evidence) -> Judgement:
@@ -79,7 +84,7 @@ RULE = Rule(
     id="score-before-update",
     title="State learns only from tokens already charged",
     authority="official",
-    needs=(Timeline, PrefixSensitivity, LearningOrder),
+    needs=(RoundTrip, Timeline, PrefixSensitivity, LearningOrder),
     check=check,
     matters="A model that has learnt from a token before it is charged for it has seen the answer.",
     mend=(

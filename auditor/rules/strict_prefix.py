@@ -7,6 +7,9 @@ Judged by changing a position of the validation stream and every token after it,
 submission's own code again: no charge before that position may move, not in the last digit. A run
 that does not repeat itself when nothing is changed decides nothing.
 
+Where the text came back from bits at the claimed score (`--prove`), the decoder had nothing but the
+prefix: proved, unless a violation was seen.
+
 Where nothing ran, one case is decided by source and logs together (strength `logged`): n-gram
 experts of April count how often their gates `within_gate`, `word_gate` and `agree2plus` were
 open. Where a compiled helper sets such a gate by the kind of the token at the same position,
@@ -32,11 +35,13 @@ from auditor.evidence import (
     LoggedNumbers,
     NoiseBound,
     PrefixSensitivity,
+    RoundTrip,
     TargetGates,
     WeighedGate,
 )
 from auditor.rules.claimed import claimed_logs
 from auditor.rules.measured import beats_noise, future_moved_charges, ran_through
+from auditor.rules.proof import beside_a_proof
 from auditor.rules.read_order import beside_a_run
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
@@ -54,7 +59,8 @@ _NUMBER = re.compile(r"\d{1,6}(?:\.\d{1,12})?")
 
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when earlier charges moved, or the logs show gates that look at the answer."""
-    return beside_a_run(_ran(evidence, ruleset), _open_gates(evidence))
+    judged = beside_a_run(_ran(evidence, ruleset), _open_gates(evidence))
+    return beside_a_proof(evidence, ruleset, judged)
 
 
 def _open_gates(evidence: Evidence) -> Judgement | None:
@@ -172,7 +178,7 @@ RULE = Rule(
     id="strict-prefix",
     title="Predictions depend on the artifact and the strict prefix only",
     authority="official",
-    needs=(PrefixSensitivity, NoiseBound, TargetGates, LoggedNumbers),
+    needs=(RoundTrip, PrefixSensitivity, NoiseBound, TargetGates, LoggedNumbers),
     check=check,
     matters=(
         "A decoder has only the artifact and the tokens before; a prediction that uses more "

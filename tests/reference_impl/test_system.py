@@ -3,6 +3,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,6 +182,47 @@ def test_a_text_comes_back_from_an_exported_record(settings: Settings, tmp_path:
     decoded = decode(Submission.load(folder), encoded.to_bytes(), room, lambda doing, done: None)
     assert not isinstance(decoded, NoDistribution)
     assert np.array_equal(decoded, tokens)
+
+
+def proved(folder: Path, settings: Settings) -> tuple[int, dict[str, Any]]:
+    """The exit code and the verdict of an audit that only reads, and makes a round trip."""
+    words = ["--prove", settings.data_path, "--prove-tokens", settings.val_tokens]
+    words += ["--tokenizer", settings.tokenizer_path, "--format", "json"]
+    done = auditor("audit", folder, *words)
+    return done.returncode, json.loads(done.stdout)
+
+
+@needs_sandbox
+def test_a_text_that_comes_back_at_the_claimed_score_proves_four_rules(
+    settings: Settings, tmp_path: Path
+) -> None:
+    each = variant("pr779", COMPLIANT)
+    own = own_settings(settings, each)
+    (folder,) = export_records(own, [each], tmp_path)
+    _, verdict = proved(folder, own)
+    results = {result["rule"]: result for result in verdict["results"]}
+    for rule in ("strict-prefix", "full-distribution", "score-before-update", "artifact-only"):
+        assert (results[rule]["outcome"], results[rule]["strength"]) == ("pass", "proved"), rule
+        assert "300 tokens" in results[rule]["reason"]
+    assert any(said.startswith("round trip: 300 tokens") for said in verdict["overrides"])
+
+
+@needs_sandbox
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_what_cannot_be_coded_fails_where_nothing_else_was_run(
+    settings: Settings, tmp_path: Path
+) -> None:
+    each = variant("pr779", AS_PUBLISHED)
+    own = own_settings(settings, each)
+    (folder,) = export_records(own, [each], tmp_path)
+    code, verdict = proved(folder, own)
+    assert code == 1
+    results = {result["rule"]: result for result in verdict["results"]}
+    failed = results["full-distribution"]
+    assert (failed["outcome"], failed["strength"]) == ("fail", "proved")
+    assert "the probabilities of all tokens sum to" in failed["findings"][0]["message"]
+    assert results["strict-prefix"]["outcome"] == "inconclusive"
 
 
 @needs_sandbox
