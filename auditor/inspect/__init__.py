@@ -29,7 +29,7 @@ def inspect(submission: Submission) -> Evidence:
     evidence = Evidence()
     logged = read_logs(submission)
     evidence.add(read_package(submission), recount(submission), logged)
-    evidence.add(read_target_gates(submission), read_shard_aliases(submission))
+    evidence.add(read_shard_aliases(submission))
     try:
         evidence.add(read_claims(submission))
     except CannotMeasure as reason:
@@ -39,7 +39,9 @@ def inspect(submission: Submission) -> Evidence:
     except CannotMeasure as reason:
         missing = ByteTables, CalibrationData, DataFlow, LearningOrder, ShiftGates
         evidence.cannot(str(reason), *missing)
+        evidence.add(read_target_gates(submission))
         return evidence
+    evidence.add(read_target_gates(submission, program.modules))
     evidence.add(read_byte_tables(program), read_calibration(program), read_shift_gates(program))
     for kind, read in ((DataFlow, read_data_flow), (LearningOrder, read_learning_order)):
         try:

@@ -2,9 +2,10 @@
 
 Read are the training script, every shipped file that it imports or names in a string, and what a
 packed script would unpack, layer by layer. Where the folder has no script, the source that a log
-prints before its first line is read: it is what ran. A compiled helper, a script that unpacks
-itself in an unknown way, and a file that cannot be parsed are listed as unread, each with the
-reason: nobody looked into them, so nothing that depends on them can pass.
+prints before its first line is read: it is what ran. A compiled helper, as a file or as a text of
+the script, a script that unpacks itself in an unknown way, and a file that cannot be parsed are
+listed as unread, each with the reason: nobody looked into them, so nothing that depends on them
+can pass.
 """
 
 import ast
@@ -25,9 +26,10 @@ MAX_LINE_BYTES = 200_000
 MAX_LAYERS = 3
 MAX_DEPTH = 150
 """Nesting beyond this is not written by people, and would exhaust the stack of a recursive walk."""
-COMPILED = (".c", ".cc", ".cpp", ".cu", ".pyx", ".so")
+COMPILED = (".c", ".cc", ".cpp", ".cxx", ".cu", ".cuh", ".pyx", ".so")
 _SIMPLE = ast.Assign | ast.Expr | ast.AugAssign | ast.AnnAssign | ast.Return
 """Statements without others in them, most of a program."""
+_FOREIGN = re.compile(r"^\s*#include\s*[<\"]|\b__global__\s+void\b", re.MULTILINE)
 _RULE = re.compile(rb"^={40,}$", re.MULTILINE)
 _DECODERS = {"b85decode", "a85decode", "b64decode", "decompress", "fromhex", "unhexlify"}
 
@@ -101,6 +103,7 @@ def read_sources(submission: Submission) -> Sources:
         whole, hidden = _with_layers(module)
         modules += whole
         unread += hidden
+        unread += [reason for one in whole for reason in _compiled_texts(one)]
         names = [name for one in whole for name in _named_files(one, submission)]
         for other in names:
             if other not in seen:
@@ -205,6 +208,13 @@ def packed(module: Module) -> bool:
     methods = {function.attr for function in calls if isinstance(function, ast.Attribute)}
     runs = bool(plain & {"exec", "eval"} or methods & {"run_path", "run_module"})
     return runs and bool((plain | methods) & _DECODERS)
+
+
+def _compiled_texts(module: Module) -> Iterator[str]:
+    """Why the sources for another compiler are not read that a script has in its texts."""
+    for node in module.of(ast.Constant):
+        if isinstance(node.value, str) and _FOREIGN.search(node.value):
+            yield f"{module.path}: compiled code in the text of line {node.lineno} is not read"
 
 
 def _named_files(module: Module, submission: Submission) -> Iterator[str]:

@@ -72,7 +72,7 @@ BY_CONTEXT = (
 )
 ELSEWHERE = settings(setting_3=99)
 
-BROKEN = {
+BROKEN: dict[str, tuple[str, Files]] = {
     "a key with the target in it": (
         "context-only-keys",
         record(changed([HASHED, BY_TARGET]), sliding=1.9),
@@ -110,7 +110,7 @@ BROKEN = {
     ),
     "no README": ("packaging", record() | {"README.md": None}),
 }
-LIKE_IT = {
+LIKE_IT: dict[str, Files] = {
     "a record": record(),
     "a key of the context alone": record(changed([HASHED, BY_CONTEXT]), sliding=1.9),
     "a gate of the token before": record(first=OPEN) | {"state.c": GATE % "before"},

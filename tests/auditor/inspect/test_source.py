@@ -61,3 +61,17 @@ def test_a_packed_script_is_unread():
 def test_evaluation_mode_of_a_model_is_no_packing():
     text = "import zlib\nmodel.eval()\nzlib.decompress(blob)\n"
     assert read_sources(submission({"train_gpt.py": text})).unread == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "unread"),
+    [
+        ("#include <cstdint>\nint f() { return 1; }", True),
+        ("__global__ void f(int* x) { x[0] = 1; }", True),
+        ("not code: we #include a table, and a __global__ variable", False),
+    ],
+)
+def test_a_helper_in_a_text_of_the_script_is_unread(text, unread):
+    sources = read_sources(submission({"train_gpt.py": f"x = 1\nSOURCE = {text!r}\n"}))
+    said = "train_gpt.py: compiled code in the text of line 2 is not read"
+    assert sources.unread == ((said,) if unread else ())

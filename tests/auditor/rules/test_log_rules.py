@@ -205,6 +205,7 @@ for (i = 0; i < n; ++i) {
         (CLOSED, GATE % "i", Outcome.INCONCLUSIVE),
         ("", GATE % "i", Outcome.INCONCLUSIVE),
         (OPEN, GATE % "before", Outcome.INCONCLUSIVE),  # the token before asks for nothing new
+        (OPEN, "/*" + GATE % "i" + "*/", Outcome.INCONCLUSIVE),  # it was taken out
         (OPEN, None, Outcome.INCONCLUSIVE),  # a counter of that name proves nothing
     ],
 )
@@ -214,6 +215,49 @@ def test_gates_that_look_at_the_answer(line, helper, outcome):
     if outcome is Outcome.FAIL:
         assert judged.findings[0].location.line == 5
         assert "within_gate at 9,866,847 positions" in judged.findings[1].message
+
+
+KERNEL = """
+import triton
+import triton.language as tl
+
+@triton.jit
+def gates(tokens_ptr, boundary_ptr, valid_ptr, n, SIZE: tl.constexpr):
+    i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
+    before = i - 1
+    tok = tl.load(tokens_ptr + %s, mask=i < n)
+    starts = tl.load(boundary_ptr + tok, mask=i < n)
+    tl.store(valid_ptr + i, (starts == 0).to(tl.int32), mask=i < n)
+"""
+INLINE = """
+import torch
+from torch.utils.cpp_extension import load_inline
+
+SOURCE = r'''%s// %s'''
+gates = load_inline("gates", cpp_sources=[SOURCE])
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "script", "at", "outcome"),
+    [
+        (OPEN, KERNEL % "i", 11, Outcome.FAIL),
+        (OPEN, KERNEL % "before", None, Outcome.INCONCLUSIVE),
+        (CLOSED, KERNEL % "i", None, Outcome.INCONCLUSIVE),
+        (OPEN, INLINE % (GATE % "i", "-" * 200), 9, Outcome.FAIL),
+        (OPEN, INLINE % (GATE % "before", "-" * 200), None, Outcome.INCONCLUSIVE),
+        (OPEN, INLINE % ("", GATE.replace("\n", " ") % "i"), None, Outcome.INCONCLUSIVE),
+    ],
+    ids=["kernel", "of the one before", "closed", "text", "text of the one before", "comment"],
+)
+def test_gates_of_kernels_and_of_sources_in_a_text(line, script, at, outcome):
+    judged = judge(strict_prefix.RULE, with_lines(line, train_gpt_py=script))
+    assert judged.outcome is outcome
+    if outcome is Outcome.FAIL:
+        assert (judged.findings[0].location.file, judged.findings[0].location.line) == (
+            "train_gpt.py",
+            at,
+        )
 
 
 GIVER = """
