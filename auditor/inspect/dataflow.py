@@ -22,6 +22,7 @@ through values (`table[name](...)`) are not followed.
 
 import ast
 from dataclasses import replace
+from functools import lru_cache
 
 from auditor.errors import CannotMeasure
 from auditor.evidence import DataFlow, RunLog, TargetRead
@@ -49,9 +50,8 @@ _Gap = tuple[float, str]
 
 def read_data_flow(program: Program) -> DataFlow:
     """Follow the tokens, and decide which of the reads the entry point gets to."""
-    taint = Taint(program.modules)
     try:
-        seen = taint.run()
+        seen = _seen(program.modules)
         found = {
             place: (function, key)
             for place, (function, key) in sorted(seen.reads.items())
@@ -74,6 +74,12 @@ def read_data_flow(program: Program) -> DataFlow:
         target_reads=reads,
         table_reads=len(seen.tables),
     )
+
+
+@lru_cache(maxsize=2)
+def _seen(modules: tuple[Module, ...]) -> Seen:
+    """What following the tokens finds, whatever the configuration; kept for folders alike."""
+    return Taint(modules).run()
 
 
 def _doubted(read: TargetRead, seen: Seen, gains_far: bool) -> TargetRead:

@@ -19,6 +19,7 @@ function of another name, that is not seen.
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from auditor.inspect.source import Module
 from auditor.inspect.tree import children, walk
@@ -51,6 +52,7 @@ class Mixtures:
     by one of the above."""
 
 
+@lru_cache(maxsize=2)
 def find_mixtures(modules: tuple[Module, ...]) -> Mixtures:
     """Look through every function."""
     found = Mixtures()

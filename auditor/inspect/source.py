@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from auditor.grammar import NotThisGrammar, lowered
@@ -22,6 +23,7 @@ from auditor.submission import Submission
 
 MAX_SOURCE_BYTES = 2_000_000
 """The largest honest script has some 250,000 bytes; parsing takes about 100 bytes a byte."""
+MAX_KEPT_BYTES = 400_000
 MAX_LINE_BYTES = 200_000
 MAX_LAYERS = 3
 MAX_DEPTH = 150
@@ -154,7 +156,11 @@ def _layer(packing: Module, name: str) -> Iterator[Module | str]:
 
 
 def parse(path: str, data: bytes) -> Module | str:
-    """The parsed file, or why it cannot be read."""
+    """The parsed file, or why it cannot be read; the last few are kept for folders alike."""
+    return (_kept if len(data) <= MAX_KEPT_BYTES else _parsed)(path, data)
+
+
+def _parsed(path: str, data: bytes) -> Module | str:
     if len(data) > MAX_SOURCE_BYTES:
         return f"expected at most {MAX_SOURCE_BYTES:,} bytes of source, found {len(data):,}"
     longest = max(map(len, data.split(b"\n")), default=0)
@@ -172,6 +178,9 @@ def parse(path: str, data: bytes) -> Module | str:
     except (RecursionError, MemoryError):
         return "it is too deeply nested to be parsed"
     return Module(path, tree, tuple(data.decode("utf-8", errors="replace").splitlines()), nodes)
+
+
+_kept = lru_cache(maxsize=4)(_parsed)
 
 
 def _tree(data: bytes, path: str) -> ast.Module:

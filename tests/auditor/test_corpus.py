@@ -14,7 +14,7 @@ import pytest
 
 from auditor import corpus
 from auditor.audit import Plan
-from auditor.corpus import Bounds, Task, audit_task, labelled, pull_requests, sweep
+from auditor.corpus import Bounds, Task, audit_folders, audit_task, labelled, pull_requests, sweep
 from auditor.errors import SubmissionError
 from auditor.run.sandbox import missing
 from tests.auditor.inspect.records import honest
@@ -191,6 +191,16 @@ def dies_on_the_second(repository: str, task: Task, bounds: Bounds) -> dict[str,
     if task.folder.endswith("second"):
         os._exit(9)
     return audit_task(repository, task, bounds)
+
+
+def test_folders_with_one_script_are_read_together_and_as_if_alone(repository, tmp_path):
+    tasks = list(pull_requests(repository, "main"))
+    assert sorted(map(len, corpus._together(repository, tasks * 9))) == [1, 2, 8, 8, 8]
+    absent = Task("x", 1, tasks[0].sha, "records/absent")
+    assert corpus._together(repository, [absent, absent]) == [[absent], [absent]]
+    together = [line["verdict"]["digest"] for line in audit_folders(repository, tasks, BOUNDS)]
+    alone = [audit_task(str(repository), task, BOUNDS)["verdict"]["digest"] for task in tasks]
+    assert sorted(together) == sorted(alone)
 
 
 def test_labels_name_folders_at_the_commit_that_was_judged(repository, tmp_path):

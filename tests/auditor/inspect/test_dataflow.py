@@ -341,3 +341,11 @@ def test_a_program_written_to_be_slow_ends():
     with contextlib.suppress(CannotMeasure):
         read_data_flow(read_program(submission({"train_gpt.py": text})))
     assert time.process_time() - started < 5
+
+
+def test_a_script_that_was_followed_before_is_judged_by_its_own_logs_and_run_lines():
+    def answers() -> list[list[bool | None]]:
+        flows = flow(HASHED), flow(HASHED, final=1.1), flow(HASHED, readme="")
+        return [[read.reached for read in one.target_reads] for one in flows]
+
+    assert answers() == answers() == [[True], [None], [True]]
