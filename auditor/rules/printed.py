@@ -2,9 +2,12 @@
 
 One run cannot tell: what was seen may be the network alone, and the score that of a mixture which
 was computed out of sight. But no mixture prints the same number for two texts, and none is the same
-share of the network's loss, or the same distance from it, on noise and on text. And an honest one
-is no better than the source that made the noise.
+share of the network's loss, or the same distance from it, on noise and on text. What cannot be
+honest is one that is better than the source that made the noise; a number that never changes must
+at least be no worse, and not what equal chances for so many tokens give.
 """
+
+import math
 
 from auditor.evidence import (
     ClaimedNumbers,
@@ -22,6 +25,7 @@ APART = 1e-3
 ROUNDING_NATS = 2e-6
 """A token, of charges that are added up in another order or precision."""
 MIN_DECIMALS = 4
+MOST_NATS = 30.0
 SEEDS_BPB = 1e-3
 """Seeds of one claim differ by no more; records differ by more."""
 
@@ -30,12 +34,12 @@ def not_what_was_charged(evidence: Evidence) -> Finding | None:
     """A finding when the claimed line states a number that its charges do not give."""
     printed = evidence.get(PrintedScores)
     runs = [run for run in printed.runs if run.decimals >= MIN_DECIMALS] if printed else []
-    low = [run for run in runs if run.source_nats and run.val_loss < LESS * run.source_nats]
-    if not low or any(_adds_up(run) for run in runs):
+    if any(_adds_up(run) for run in runs):
         return None
-    found = _follows_the_charges(low[0], runs)
-    if found is None and (all(run.charged_nats for run in runs) or _is_claimed(low[0], evidence)):
-        found = _always_the_same(low[0], runs, evidence)
+    low = [run for run in runs if run.source_nats and run.val_loss < LESS * run.source_nats]
+    found = _follows_the_charges(low[0], runs) if low else None
+    if found is None and (_charges_differ(runs) or (low and _is_claimed(low[0], evidence))):
+        found = _always_the_same(runs, evidence)
     return found
 
 
@@ -56,27 +60,48 @@ def _tolerance(run: PrintedScore) -> float:
     return 0.5 * 10.0**-run.decimals + ROUNDING_NATS
 
 
-def _always_the_same(
-    low: PrintedScore, runs: list[PrintedScore], evidence: Evidence
-) -> Finding | None:
-    """The same two numbers on texts that share nothing."""
-    same = (low.val_loss, low.val_bpb)
-    if any((run.val_loss, run.val_bpb) != same or not run.opened for run in runs):
-        return None
+def _charges_differ(runs: list[PrintedScore]) -> bool:
+    """Whether what was seen being added up, everywhere, is another number for another text."""
+    if not runs or not all(run.charged_nats for run in runs):
+        return False
+    tokens = math.exp(min(runs[0].val_loss, MOST_NATS))
+    if abs(tokens - round(tokens)) <= tokens * _tolerance(runs[0]):
+        return False
+    if not any(run.source_nats and run.val_loss < run.source_nats / LESS for run in runs):
+        return False
+    for place in set.intersection(*(set(run.charged_nats) for run in runs)):
+        means = [run.charged_nats[place] for run in runs]
+        if max(means) - min(means) < APART * max(means):
+            return False
+    return True
+
+
+def _always_the_same(runs: list[PrintedScore], evidence: Evidence) -> Finding | None:
+    """The same loss for texts that share nothing; where no charge was seen, the same score too."""
+    first, seen = runs[0], all(run.charged_nats for run in runs)
     sources = list(dict.fromkeys(run.source for run in runs))
-    if len(sources) < 2:
-        return None
-    message = (
-        f"prints val_loss:{low.val_loss} val_bpb:{low.val_bpb} on {' and on '.join(sources)}, "
-        f"which share nothing; {low.source} costs {low.source_nats:.4f} nats a token"
+    same = all(
+        run.opened
+        and run.val_loss == first.val_loss
+        and run.decimals >= MIN_DECIMALS
+        and (seen or run.val_bpb == first.val_bpb)
+        for run in runs
     )
-    numbers = {"val_loss": low.val_loss, "val_bpb": low.val_bpb, "sources": sources}
+    if not same or len(sources) < 2:
+        return None
+    charged = [min(run.charged_nats.values()) for run in runs if run.charged_nats]
+    beside = f"; seen being charged were {', '.join(f'{nats:.6f}' for nats in charged)} nats"
+    message = (
+        f"prints val_loss:{first.val_loss} on {' and on '.join(sources)}, which share nothing"
+        f"{beside if charged else ''}: the number does not come from the text"
+    )
     package = evidence.get(PackageFiles)
     where = Location(
         file=(package.entry if package else None) or "train_gpt.py",
-        text=f"{low.label} val_loss:{low.val_loss} val_bpb:{low.val_bpb}",
+        text=f"{first.label} val_loss:{first.val_loss} val_bpb:{first.val_bpb}",
     )
-    return Finding(f"{message}: the number does not come from the text", where, numbers)
+    numbers = {"val_loss": first.val_loss, "sources": sources, "charged": charged}
+    return Finding(message, where, numbers)
 
 
 def _follows_the_charges(low: PrintedScore, runs: list[PrintedScore]) -> Finding | None:

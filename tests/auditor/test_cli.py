@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from auditor.report.json_v1 import digest_of
+from auditor.run.sandbox import missing
 from tests.auditor.repositories import Repository
 from tests.systems import record
 
@@ -224,3 +225,34 @@ def test_help_loads_nothing_that_draws_or_computes():
     )
     heavy = {"rich", "numpy", "torch", "jinja2", "httpx2", "cryptography", "zstandard", "rfc8785"}
     assert heavy.isdisjoint(child.stdout.split())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(
+    missing("bubblewrap") is not None, reason=f"no sandbox here: {missing('bubblewrap')}"
+)
+def test_a_gate_runs_what_a_change_adds(tmp_path):
+    repository = Repository(tmp_path)
+    repository.commit({"README.md": "x"})
+    repository.branch()
+    for name, twin in (("honest", None), ("unnormalised", "unnormalised")):
+        files = record(twin).files.items()
+        repository.write({f"records/track/{name}/{path}": file.data for path, file in files})
+    repository.commit()
+    words = ("gate", "--base", "main", "--head", "topic", "--repo", tmp_path)
+    run = ("--run", "--budget", "0", "--run-seconds", "200", "--seconds", "500")
+    done = auditor(*words, *run, "--format", "json", "--fail-on", "fail")
+    assert done.returncode == 1, done.stderr
+    entries = {one["folder"]: one for one in json.loads(done.stdout)["records"]}
+    rules = {
+        name: {
+            r["rule"]: (r["outcome"], r["strength"]) for r in entries[name]["verdict"]["results"]
+        }
+        for name in entries
+    }
+    failed, passed = ("fail", "proved"), ("pass", "ran")
+    assert rules["records/track/unnormalised"]["full-distribution"] == failed
+    assert rules["records/track/honest"]["full-distribution"] == passed
+    # Nothing was checked out, and nothing of the run is left beside the repository.
+    assert repository.git("status", "--porcelain") == ""

@@ -171,7 +171,7 @@ def _on_text(bench: Bench, clock: _Clock, evidence: Evidence, progress: "Progres
     def sums() -> KraftSums:
         return kraft.kraft_sums(bench, base(), bars(KraftSums))
 
-    if _prints_too_little(evidence) and clock.refusal(None, 1, 0) is None:
+    if _unexplained(evidence) and clock.refusal(None, 1, 0) is None:
         with contextlib.suppress(CannotMeasure):
             base()
     _attempt(evidence, clock, ValidationSwap, 2, swap)
@@ -186,10 +186,10 @@ def _on_text(bench: Bench, clock: _Clock, evidence: Evidence, progress: "Progres
     return [f"on text: {said}" for said in (stream, *runs[0].overrides) if "=" in said]
 
 
-def _prints_too_little(evidence: Evidence) -> bool:
-    """Whether the score beats noise, and no charges that were seen give it."""
-    timeline, bound = evidence.get(Timeline), evidence.get(NoiseBound)
-    return timeline is not None and not timeline.reconciled and bound is not None and bound.ln_e > 0
+def _unexplained(evidence: Evidence) -> bool:
+    """Whether no charges that were seen give the printed score."""
+    timeline = evidence.get(Timeline)
+    return timeline is not None and not timeline.reconciled
 
 
 def _settled(evidence: Evidence, clock: _Clock) -> bool:

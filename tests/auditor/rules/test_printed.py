@@ -57,6 +57,18 @@ def test_the_same_number_for_other_text_is_found():
     assert "the number does not come from the text" in said
 
 
+def test_a_number_that_looks_honest_on_noise_is_found_on_text():
+    """It knows that it is watched, and prints what noise costs."""
+    said = found(run("uniform", 5.9507, 5.9513), run("text", 5.9507, 4.1))
+    assert said is not None
+    assert "seen being charged were 5.951300, 4.100000 nats" in said
+
+
+def test_equal_chances_and_a_floor_out_of_sight_are_innocent():
+    for nats in (math.log(384), math.log(512), -math.log(1e-12)):
+        assert found(run("uniform", nats, 5.9513), run("text", nats, 4.1)) is None
+
+
 def test_where_no_charge_was_seen_the_number_must_be_the_claim():
     silent = run("uniform", 1.8, None), run("text", 1.8, None)
     assert found(*silent) is not None

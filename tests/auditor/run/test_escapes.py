@@ -197,6 +197,11 @@ def test_many_processes_cannot_take_the_memory_together(tmp_path):
     ("code", "said"),
     [
         ("f = open('x', 'wb')\nwhile True: f.write(bytes(2**20))", "bytes on disk"),
+        (
+            "import os\nf = os.open('x', os.O_CREAT | os.O_RDWR)\nos.remove('x')\n"
+            "while True: os.write(f, bytes(2**20))",
+            "bytes written to disk",
+        ),
         ("i = 0\nwhile True: open(f'x{i}', 'w').close(); i += 1", "files"),
         ("i = 0\nwhile True: open(f'/tmp/x{i}', 'w').close(); i += 1", "files"),
     ],
@@ -285,7 +290,7 @@ def audited(tmp_path: Path, text: str, *more: str) -> tuple[int, dict[str, objec
     record().write_to(folder)
     (folder / "train_gpt.py").write_text(text)
     command = [sys.executable, "-m", "auditor", "audit", str(folder), "--run", "--format", "json"]
-    done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=400)
     return done.returncode, json.loads(done.stdout), folder
 
 
@@ -299,15 +304,20 @@ BAD = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(450)
 @pytest.mark.parametrize("kind", BAD)
 def test_the_verdict_says_why_there_is_none(tmp_path, kind):
     code, said = BAD[kind]
     text = script().replace("    # the scored stage\n", code)
-    status, document, _ = audited(tmp_path, text, "--run-seconds", "8")
+    # A busy machine takes its time to get to where each of them ends.
+    seconds = "8" if kind == "forever" else "200"
+    status, document, _ = audited(tmp_path, text, "--run-seconds", seconds)
     assert said in str(document["trouble"])
     assert (status, document["outcome"]) == (2, "inconclusive")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(450)
 def test_a_forged_score_is_held_against_what_was_recorded(tmp_path):
     # It knows that it is watched, shouts, forks, rewrites itself, and prints what it would like.
     text = script().replace(
@@ -319,10 +329,14 @@ def test_a_forged_score_is_held_against_what_was_recorded(tmp_path):
         "    open(__file__, 'w').write('changed')\n"
         '    print(f"final_ttt_exact',
     )
-    status, document, folder = audited(tmp_path, text)
+    more = "--experiment", "suffix", "--budget", "1000"
+    status, document, folder = audited(tmp_path, text, *more)
     assert (folder / "train_gpt.py").read_text() == text
     results = {result["rule"]: result for result in document["results"]}  # type: ignore[attr-defined]
     timeline = results["score-before-update"]
     assert timeline["outcome"] == "inconclusive"
     assert "do not add up to the printed score" in timeline["reason"]
-    assert status == 3
+    claims = results["claims-match"]
+    assert (claims["outcome"], claims["strength"]) == ("fail", "ran")
+    assert "prints val_loss:5.9507 on uniform and on text" in claims["findings"][0]["message"]
+    assert status == 1

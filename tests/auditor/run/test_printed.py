@@ -22,10 +22,10 @@ def verdict_of(twin: str | None) -> Verdict:
         ("prints-less", "prints 0.900000 times what it charges, in 2 runs: "),
         pytest.param(
             "prints-its-claim",
-            "val_loss:3.1 val_bpb:3.0 on uniform and on text",
+            "prints val_loss:3.1 on uniform and on text, which share nothing",
             marks=pytest.mark.slow,
         ),
-        ("scores-nothing", "val_loss:3.1 val_bpb:3.0 on uniform and on text"),
+        ("scores-nothing", "prints val_loss:3.1 on uniform and on text, which share nothing"),
     ],
 )
 def test_a_forged_number_fails_the_claims(twin, said):
