@@ -527,6 +527,9 @@ class Exercised:
     """Those of which the run printed nothing, each with the place in a log."""
     by_bytes: str | None = None
     """The claimed line, where it is bits per byte and no mean of charges of tokens."""
+    stages: tuple[str, ...] = ()
+    """What the claimed stage is called in the logs, without numbers; the run's score is of one of
+    them. Empty where no log ends in a score, so that nobody knows what has to run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

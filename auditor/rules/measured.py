@@ -67,6 +67,10 @@ def ran_through(
             f"{reason}; but that is the network: what is claimed, {exercised.by_bytes}, is charged "
             "by bytes, which are not seen one by one"
         )
+    if exercised is not None and not exercised.stages:
+        return inconclusive(
+            f"{reason}; but no log ends in a score, so which stage has to run is not known"
+        )
     if exercised is not None and exercised.missing:
         return inconclusive(
             f"{reason}; but the run did not get to everything that the logs show: "

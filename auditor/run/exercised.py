@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from auditor.evidence import Exercised
+from auditor.run.claimed import Claimed
 
 MECHANISM = re.compile(
     r"(?<![a-z])(?:ttt|n-?gram|mixer|cache|ppm|slot|hedge|oracle|prefill\w*|phrase|knn|lora|tilt"
@@ -26,8 +27,8 @@ MAX_LINE = 300
 MAX_KIND = 60
 
 
-def compare(logs: Mapping[str, str], output: str, by_bytes: str | None = None) -> Exercised:
-    """Logs by name, and what the run printed; `by_bytes` names a claimed line of a byte mixer."""
+def compare(logs: Mapping[str, str], output: str, claimed: Claimed) -> Exercised:
+    """Logs by name, what the run printed, and the line that is claimed."""
     ran = {kind for _, kind in _kinds(output.splitlines())}
     logged: dict[str, str] = {}
     for name, text in logs.items():
@@ -36,7 +37,12 @@ def compare(logs: Mapping[str, str], output: str, by_bytes: str | None = None) -
         for number, kind in _kinds(lines[start:]):
             logged.setdefault(kind, f"`{kind}` ({name}:{start + number})")
     missing = [place for kind, place in logged.items() if kind not in ran]
-    return Exercised(mechanisms=tuple(sorted(logged)), missing=tuple(missing), by_bytes=by_bytes)
+    return Exercised(
+        mechanisms=tuple(sorted(logged)),
+        missing=tuple(missing),
+        by_bytes=claimed.place,
+        stages=tuple(sorted(claimed.stages)),
+    )
 
 
 def _kinds(lines: Iterable[str]) -> Iterable[tuple[int, str]]:

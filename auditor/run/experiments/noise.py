@@ -54,7 +54,7 @@ def known_source(bench: Bench, logs: Mapping[str, str], bar: Bar) -> tuple[Run, 
         build_timeline(base.record, base.stage, base.charged, base.aligner),
         noise_bound(base),
         _stream_bytes(base),
-        exercised.compare(logs, base.output, bench.claimed.place),
+        exercised.compare(logs, base.output, bench.claimed),
     ]
     return base, facts
 

@@ -305,8 +305,26 @@ def test_of_two_early_updates_the_one_that_others_were_charged_after_is_to_blame
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_a_run_that_left_out_what_the_logs_show_passes_nothing(rule):
-    left_out = Exercised(mechanisms=("ttt",), missing=("`ttt` (train.log:9)",))
+    left_out = Exercised(
+        mechanisms=("ttt",), missing=("`ttt` (train.log:9)",), stages=("final_ttt",)
+    )
     answer = judged(rule, HONEST_TIMELINE, HONEST_NOISE, HONEST_PREFIX, left_out)
+    assert answer.outcome is Outcome.INCONCLUSIVE
+    assert "train.log:9" in (answer.reason or "")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_where_no_log_says_what_has_to_run_nothing_passes(rule):
+    for stages, outcome in (((), Outcome.INCONCLUSIVE), (("final_ttt",), Outcome.PASS)):
+        ran = Exercised(mechanisms=(), missing=(), stages=stages)
+        answer = judged(rule, HONEST_TIMELINE, HONEST_NOISE, HONEST_PREFIX, ran)
+        assert answer.outcome is outcome, answer.reason
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_a_score_on_bytes_passes_nothing_that_was_seen_of_tokens(rule):
+    ran = Exercised(mechanisms=(), missing=(), stages=("final",), by_bytes="`ppm` (train.log:9)")
+    answer = judged(rule, HONEST_TIMELINE, HONEST_NOISE, HONEST_PREFIX, ran)
     assert answer.outcome is Outcome.INCONCLUSIVE
     assert "train.log:9" in (answer.reason or "")
 
