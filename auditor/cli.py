@@ -14,6 +14,7 @@ from auditor import (
     cli_evaluate,
     cli_gate,
     cli_proof,
+    cli_prove,
     cli_render,
     cli_setup,
     cli_submit,
@@ -71,8 +72,8 @@ def audit(
     output_format: FormatOption = Format.TEXT,
     output: OutputOption = None,
     html: HtmlOption = None,
-    prove: cli_proof.ProveOption = None,
-    prove_tokens: cli_proof.ProveTokensOption = None,
+    prove: cli_prove.ProveOption = None,
+    prove_tokens: cli_prove.ProveTokensOption = None,
     tokenizer: cli_proof.TokenizerOption = None,
     attest: cli_attest.AttestOption = None,
     key: cli_attest.KeyOption = None,
@@ -91,7 +92,7 @@ def audit(
     plan = plan_of(run, sandbox, run_seconds, experiment, budget, ruleset, ranks)
     signer = cli_attest.signer(attest, key, len(paths))
     if prove is not None:
-        proving = cli_proof.proving(prove, prove_tokens, tokenizer, sandbox)
+        proving = cli_prove.proving(prove, prove_tokens, tokenizer, sandbox)
         plan = replace(plan, proving=proving)
     if against is not None:
         plan = replace(plan, against=loaded(against))

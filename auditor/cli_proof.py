@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from auditor.protocol.blind import Replay
     from auditor.protocol.host import NoDistribution, Room
     from auditor.protocol.host import Progress as Report
-    from auditor.protocol.prove import Proving
 
 FolderArgument = Annotated[
     str,
@@ -38,39 +37,6 @@ SandboxOption = Annotated[
     str, typer.Option(help="`bubblewrap`, or `none` where the code is your own.")
 ]
 SecondsOption = Annotated[float, typer.Option("--seconds", help="Wall-clock limit of one pass.")]
-
-ProveOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="SHARDS",
-        help="Also let the record's system.py code this text and decode it (with --tokenizer); "
-        "proves the claim where that reaches it.",
-    ),
-]
-ProveTokensOption = Annotated[
-    int | None, typer.Option(help="Of --prove: only the first so many tokens.", min=1)
-]
-
-
-def proving(
-    shards: Path, tokens: int | None, tokenizer: Path | None, sandbox: str, seconds: float = 36_000
-) -> "Proving":
-    """What `audit --prove` asks for, or exit 2 with why it cannot be had."""
-    from auditor.protocol.prove import Proving
-    from auditor.protocol.shards import read_stream
-    from auditor.protocol.text_bytes import text_bytes
-
-    if tokenizer is None:
-        raise typer.BadParameter("--prove is about bits a byte; expected --tokenizer too")
-    try:
-        stream = read_stream(shards, tokens)
-        size_bytes = text_bytes(tokenizer, stream)
-    except AuditorError as error:
-        print(f"auditor: {clean(error)}", file=sys.stderr)
-        raise typer.Exit(2) from error
-    if not size_bytes:
-        raise typer.BadParameter(f"{shards}: expected tokens of a text, found none that has bytes")
-    return Proving(stream, size_bytes, room_of(tokenizer, sandbox, seconds))
 
 
 def encode(
