@@ -4,9 +4,9 @@
 
 Starts the service and two workers, then (1) 200 readers, each opening a verdict's page every
 `--pause` seconds, while audits run, (2) `--rate` uploads of 1 MB a second, whatever the answers
-take, and (3) what an audit that only reads takes of a processor. Prints one line of JSON. The load
-comes from the same machine, so times of answers are upper bounds; times
-of the processor are the service's own.
+take, and (3) what an audit that only reads takes of a processor. Prints a line of JSON for each, with the load
+average of the machine. The load comes from the same machine, so times of answers are upper bounds;
+times of the processor are the service's own.
 """
 
 import argparse
@@ -120,7 +120,7 @@ async def measure(
     port: int,
     api: subprocess.Popen[bytes],
     workers: list[subprocess.Popen[bytes]],
-) -> dict[str, Any]:
+) -> None:
     """All loads, one after the other."""
     limits = httpx2.Limits(max_connections=400, max_keepalive_connections=400, keepalive_expiry=60)
     address = f"http://127.0.0.1:{port}"
@@ -134,16 +134,19 @@ async def measure(
         readers = await read(client, pages, 200, arguments.pause, arguments.seconds)
         after = processor_seconds(api)
         readers["processor_milliseconds"] = cost(after - began, sum(readers["codes"].values()))
+        tell("readers", readers)
         uploads = await upload(client, arguments.rate, arguments.seconds / 2)
         taken = processor_seconds(api) - after
         uploads["processor_milliseconds"] = cost(taken, sum(uploads["codes"].values()))
-        audits = await ten_audits(client, workers)
-    return {
-        "readers": readers,
-        "uploads": uploads,
-        "audits": audits,
-        "load_average": os.getloadavg()[0],
-    }
+        tell("uploads", uploads)
+        tell("audits", await ten_audits(client, workers))
+
+
+def tell(what: str, figures: dict[str, Any]) -> None:
+    """One line, at once: what follows may take long."""
+    line = {"what": what, **figures, "load_average": round(os.getloadavg()[0], 1)}
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
 
 
 async def forget(client: httpx2.AsyncClient) -> None:
@@ -200,9 +203,7 @@ def main() -> None:
     ]
     try:
         wait_until_ready(arguments.port)
-        sys.stdout.write(
-            json.dumps(asyncio.run(measure(arguments, arguments.port, api, workers))) + "\n"
-        )
+        asyncio.run(measure(arguments, arguments.port, api, workers))
     finally:
         for process in (api, *workers):
             process.terminate()
