@@ -23,6 +23,7 @@ from api.routes import (
     audits,
     board,
     events,
+    from_git,
     log,
     pages,
     review,
@@ -130,7 +131,19 @@ def create_app(service: Service) -> FastAPI:
     app.state.keys = Keys(service.database, service.settings)
     app.state.rates = Rates()
     app.state.drawn = Drawn()
-    for noun in (pages, board, verdict_page, session, audits, events, verdicts, log, rules, review):
+    for noun in (
+        pages,
+        board,
+        verdict_page,
+        session,
+        from_git,
+        audits,
+        events,
+        verdicts,
+        log,
+        rules,
+        review,
+    ):
         app.include_router(noun.router)
     app.include_router(audits.batches)
     errors.install(app)

@@ -56,6 +56,8 @@ class AuditStatus(BaseModel):
     """`budget_seconds` and `experiments`, where they were asked for."""
     priority: str
     """low, normal or high."""
+    source: str | None
+    """REPOSITORY@COMMIT:FOLDER, when it was fetched."""
     progress: Progress
     submission: Archive
     created: datetime
@@ -82,6 +84,7 @@ class AuditStatus(BaseModel):
             ruleset=row.ruleset,
             options=json.loads(row.options),
             priority=Priority(row.priority).name.lower(),
+            source=row.source,
             progress=Progress(done=row.done, doing=row.doing),
             submission=Archive(
                 name=row.name,

@@ -13,6 +13,10 @@ _PLAN = Plan()
 """The command's own limits: the same submission gets the same verdict here."""
 
 
+_PREFIX = r"\s*(https?://[\w.-]+(:\d+)?/[^,\s]*|file:///[^,\s]+)\s*"
+"""With a host or a folder: all of a protocol is no prefix."""
+
+
 def _home() -> Path:
     """Where data belongs when nobody says otherwise (XDG base directories)."""
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
@@ -64,6 +68,14 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         default=64 * 2**20, gt=0, description="Largest archive that is taken, in bytes."
     )
+    git_prefixes: str = Field(
+        default="",
+        pattern=rf"^({_PREFIX}(,{_PREFIX})*)?$",
+        description="Repositories that may be fetched begin with one: https://github.com/NAME/,...",
+    )
+    git_seconds: float = Field(
+        default=60.0, gt=0, description="Wall-clock limit of fetching a commit."
+    )
     workers: int = Field(
         default=1, ge=0, description="Audits that execute in this process at the same time."
     )
@@ -90,7 +102,7 @@ class Settings(BaseSettings):
         ge=1,
         description="Starts of one audit before it ends as errored, restarts included.",
     )
-    sandbox: Literal["bubblewrap", "none"] = Field(
+    sandbox: Literal["bubblewrap", "docker", "none"] = Field(
         default="bubblewrap",
         description="What submissions run in; `none` only where you trust them.",
     )
@@ -112,6 +124,11 @@ class Settings(BaseSettings):
         ge=1,
         description="How long a stop waits for requests, and then for running audits.",
     )
+
+    @property
+    def git_prefix_list(self) -> tuple[str, ...]:
+        """The prefixes in `git_prefixes`."""
+        return tuple(part.strip() for part in self.git_prefixes.split(",") if part.strip())
 
     @property
     def readers(self) -> int:

@@ -53,6 +53,8 @@ class Asked:
     """Audit even if there is a verdict already."""
     request_id: str | None = None
     batch: str | None = None
+    source: str | None = None
+    """Repository, commit and folder, when nobody handed the files in themselves."""
     callback: str | None = None
     """Address that is told of the end."""
     rejudge_id: str | None = None
@@ -320,6 +322,7 @@ def add_audit(session: Session, sha256: str, asked: Asked) -> Job:
             actor=asked.actor,
             key=asked.full_key,
             batch=asked.batch,
+            source=asked.source,
             rejudge_id=asked.rejudge_id,
             rejudges=asked.rejudges,
             state=State.QUEUED,

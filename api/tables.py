@@ -102,6 +102,8 @@ class AuditRow(Base):
     submission_sha256: Mapped[str] = mapped_column(ForeignKey("submissions.sha256"))
     batch: Mapped[str | None] = mapped_column(index=True)
     """What the client calls the many of which this is one."""
+    source: Mapped[str | None]
+    """Repository, commit and folder, when nobody handed the files in themselves."""
     rejudge_id: Mapped[str | None] = mapped_column(ForeignKey("rejudges.id"), index=True)
     """Of which set it is a part: its verdict counts when the set is applied."""
     rejudges: Mapped[str | None]

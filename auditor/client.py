@@ -8,22 +8,21 @@ Needs the extra `client`. A request that got no answer is sent again, under an I
 it would change something, so that it is done once.
 """
 
-import io
 import json
 import time
 import uuid
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx2
 
-from auditor.errors import SubmissionError, ToolError
+from auditor.errors import ToolError
+from auditor.packing import pack
 from auditor.report.entries import is_verdict
-from auditor.submission import Submission
+
+__all__ = ["Audit", "Client", "ServerError", "Wish", "pack"]
 
 TRIES = 5
 """Of one request that got no answer, or the answer that the service is busy."""
@@ -109,38 +108,6 @@ class Wish:
 
 
 DEFAULT_WISH = Wish()
-
-
-def pack(source: str) -> tuple[bytes, str]:
-    """An archive and its name, of a folder, an archive or GITDIR@REF:FOLDER.
-
-    The same files give the same bytes. Raises SubmissionError for what no audit could read either.
-    """
-    path = Path(source)
-    if path.is_file():
-        data = path.read_bytes()
-        Submission.from_archive(data, path.name)
-        return data, path.name
-    submission = Submission.load(source)
-    if submission.unread:
-        name, why = next(iter(submission.unread.items()))
-        raise SubmissionError(f"{name} cannot be handed in: {why}")
-    outer = _outer_folder(submission)
-    kept = io.BytesIO()
-    with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, file in submission.files.items():
-            # Without a date of its own an entry has the earliest there is.
-            entry = zipfile.ZipInfo(f"{outer}/{name}")
-            archive.writestr(entry, file.data, zipfile.ZIP_DEFLATED)
-    return kept.getvalue(), f"{submission.name}.zip"
-
-
-def _outer_folder(submission: Submission) -> str:
-    """The folder in the archive: below `records`, where the challenge keeps its tracks apart."""
-    *above, track, name = ["", *submission.path.strip("/").split("/")]
-    if above[-1:] == ["records"] and track.startswith("track_"):
-        return f"records/{track}/{name}"
-    return f"records/{name}" if track == "records" else submission.name
 
 
 class Client:

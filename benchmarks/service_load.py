@@ -4,9 +4,9 @@
 
 Starts the service and two workers, then (1) 200 readers, each opening a verdict's page every
 `--pause` seconds, while audits run, (2) `--rate` uploads of 1 MB a second, whatever the answers
-take, and (3) what an audit that only reads takes of a processor. Prints a line of JSON for each, with the load
-average of the machine. The load comes from the same machine, so times of answers are upper bounds;
-times of the processor are the service's own.
+take, and (3) what an audit that only reads takes of a processor. Prints a line of JSON for each,
+with the load average of the machine. The load comes from the same machine, so times of answers are
+upper bounds; times of the processor are the service's own.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 import threading
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 from fastapi import (
     APIRouter,
@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, joinedload
 from api import search
 from api.access import Scope
 from api.errors import TooLarge, not_found
+from api.jobs import Jobs
 from api.routes.dependencies import (
     After,
     AuditDep,
@@ -33,9 +34,9 @@ from api.routes.dependencies import (
     SubmitterDep,
     next_page,
 )
-from api.routes.wishes import FormWish, IdempotencyKey, asked_of, check
+from api.routes.wishes import FormWish, GitWish, IdempotencyKey, asked_of, check
 from api.schemas import AuditPage, AuditStatus, Batch
-from api.store import Job, Store
+from api.store import Asked, Job, Store
 from api.tables import UNENDED, AuditRow, State, VerdictRow
 from api.web import page, wants_page
 from auditor.submission import Submission
@@ -46,11 +47,16 @@ batches = APIRouter(prefix="/v1/batches", tags=["audits"])
 MAX_NAME = 200
 """Characters of a file name that are kept, counted from its end where the type stands."""
 
+ALSO_JSON = {
+    "requestBody": {"content": {"application/json": {"schema": GitWish.model_json_schema()}}}
+}
+"""What `from_git` takes at the same address."""
+
 # An archive may unpack to hundreds of megabytes; many at once would take the machine's memory.
 _one_at_a_time = threading.Lock()
 
 
-@router.post("", status_code=202, response_model=AuditStatus)
+@router.post("", status_code=202, response_model=AuditStatus, openapi_extra=ALSO_JSON)
 def create_audit(
     request: Request,
     actor: SubmitterDep,
@@ -68,7 +74,8 @@ def create_audit(
 
     The same archive under the same ruleset and engine is answered with the verdict there is, by
     status 200, unless `again` asks for another one; a request that is sent again under its
-    Idempotency-Key with the first one's audit.
+    Idempotency-Key with the first one's audit. A body of JSON names a folder in a git repository
+    instead, at an address that the operator allows.
     """
     check(wish, actor)
     size = archive.size or 0
@@ -80,16 +87,21 @@ def create_audit(
     asked = asked_of(
         wish, actor, name=name, digest=digest, key=idempotency_key, request_id=request_id
     )
-    audit_id, new = store.accept(archive.file, asked)
-    if not new:
-        return _show_new(request, store, audit_id, status_code=200)
-    try:
-        jobs.put(Job(audit_id, asked.run, asked.priority))
-    except Exception:
-        # Nobody gets to hear of this audit, so it must not stay queued for ever.
-        store.error(audit_id, kind="tool", message="it could not be queued")
-        raise
-    return _show_new(request, store, audit_id)
+    audit_id, new = take_in(store, jobs, archive.file, asked)
+    return show_new(request, store, audit_id, 202 if new else 200)
+
+
+def take_in(store: Store, jobs: Jobs, archive: BinaryIO, asked: Asked) -> tuple[str, bool]:
+    """Keep an archive and queue its audit: the audit's id, and whether it is new."""
+    audit_id, new = store.accept(archive, asked)
+    if new:
+        try:
+            jobs.put(Job(audit_id, asked.run, asked.priority))
+        except Exception:
+            # Nobody gets to hear of this audit, so it must not stay queued for ever.
+            store.error(audit_id, kind="tool", message="it could not be queued")
+            raise
+    return audit_id, new
 
 
 @router.get("", response_model=AuditPage)
@@ -147,10 +159,10 @@ def cancel_audit(
     if not store.cancel(row.id, actor.id, request_id):
         raise HTTPException(409, f"audit {row.id} has ended: {row.state}")
     jobs.stop_unwanted()
-    return _show_new(request, store, row.id, status_code=200)
+    return show_new(request, store, row.id, status_code=200)
 
 
-def _show_new(request: Request, store: Store, audit_id: str, status_code: int = 202) -> Response:
+def show_new(request: Request, store: Store, audit_id: str, status_code: int = 202) -> Response:
     """An audit after a change: its page for a browser, else where it is."""
     where = f"/v1/audits/{audit_id}"
     if wants_page(request):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Actor, Scope
 from api.callbacks import address_of
+from api.git_source import FOLDER, REF
 from api.store import Asked
 from api.tables import Priority
 from auditor.audit import EXPERIMENTS
@@ -45,6 +46,14 @@ class Wish(BaseModel):
         default=None, ge=0, le=MOST_BUDGET_SECONDS, allow_inf_nan=False, description=BUDGET
     )
     experiments: list[Experiment] = Field(default=[], max_length=20, description=ONLY)
+
+
+class GitWish(Wish):
+    """An audit of a folder in a git repository."""
+
+    git: Annotated[str, Field(min_length=1, max_length=500, description="Its address.")]
+    ref: Annotated[str, Field(pattern=REF, description="Branch, tag, refs/..., or commit.")]
+    folder: Annotated[str, Field(pattern=FOLDER, description="The record folder in it.")]
 
 
 def _of_form(
@@ -89,7 +98,14 @@ def check(wish: Wish, actor: Actor) -> None:
 
 
 def asked_of(
-    wish: Wish, actor: Actor, *, name: str, digest: str, key: str | None, request_id: str
+    wish: Wish,
+    actor: Actor,
+    *,
+    name: str,
+    digest: str,
+    key: str | None,
+    request_id: str,
+    source: str | None = None,
 ) -> Asked:
     """A checked wish as the store takes it."""
     options: dict[str, Any] = {}
@@ -111,6 +127,7 @@ def asked_of(
         batch=wish.batch,
         callback=wish.callback,
         request_id=request_id,
+        source=source,
     )
 
 
