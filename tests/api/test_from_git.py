@@ -20,6 +20,7 @@ from api import git_source
 from api.app import Service
 from api.settings import Settings
 from auditor.audit import audit
+from auditor.errors import SubmissionError
 from auditor.report.json_v1 import verdict_to_json
 from auditor.run.sandbox import BACKENDS
 from auditor.submission import Submission
@@ -204,7 +205,7 @@ class Server(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(repository: Repository) -> Iterator[tuple[type[Server], int]]:
-    kind = type("Asked", (Server,), {"asked": [], "hold": threading.Event()})
+    kind: type[Server] = type("Asked", (Server,), {"asked": [], "hold": threading.Event()})
     handler = partial(kind, directory=str(repository.path.parent.parent))
     running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=running.serve_forever)
@@ -224,7 +225,7 @@ def fetched(tmp_path: Path, url: str, prefix: str, **more: Any) -> git_source.Fe
 def test_a_redirect_is_not_followed(tmp_path: Path, server: tuple[type[Server], int]) -> None:
     kind, port = server
     url = f"http://127.0.0.1:{port}"
-    with pytest.raises(git_source.SubmissionError, match="git fetch failed"):
+    with pytest.raises(SubmissionError, match="git fetch failed"):
         fetched(tmp_path, f"{url}/away/golf/.git", f"{url}/away/")
     assert kind.asked
     assert not [path for path in kind.asked if path.startswith("/allowed")]
@@ -235,7 +236,7 @@ def test_who_answers_too_slowly_is_left_with_all_processes(
 ) -> None:
     url = f"http://127.0.0.1:{server[1]}"
     began = time.monotonic()
-    with pytest.raises(git_source.SubmissionError, match="did not end within 1 s"):
+    with pytest.raises(SubmissionError, match="did not end within 1 s"):
         fetched(tmp_path, f"{url}/slow/x", f"{url}/slow/", git_seconds=1.0)
     assert time.monotonic() - began < 15
     listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
@@ -246,7 +247,7 @@ def test_who_answers_too_slowly_is_left_with_all_processes(
 def test_a_repository_that_is_too_large_is_given_up(tmp_path: Path, repository: Repository) -> None:
     prefix = f"file://{repository.path.parent}"
     assert fetched(tmp_path, where(repository), prefix).sha
-    with pytest.raises(git_source.SubmissionError, match="git fetch failed"):
+    with pytest.raises(SubmissionError, match="git fetch failed"):
         fetched(tmp_path, where(repository), prefix, max_upload_bytes=2**20)
     assert not list(tmp_path.glob("git-*"))
 
