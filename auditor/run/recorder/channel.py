@@ -26,6 +26,12 @@ class Channel:
         self._numbers = itertools.count()
         self.before: Callable[[int, str, dict[str, Any]], bool] | None = None
         """Called with each event before it is sent; it is not sent when the answer is True."""
+        self.only: tuple[str, Any] | None = None
+        """Kind and site of the events that anybody still wants of those that are watched."""
+
+    def wants(self, kind: str, site: Any = None) -> bool:
+        """Whether an event is worth putting together."""
+        return self.only is None or self.only == (kind, site)
 
     def send(self, kind: str, **facts: Any) -> None:
         """Send one event; flushed at once for lines, so that a killed run keeps its scores."""

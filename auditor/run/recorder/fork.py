@@ -272,6 +272,7 @@ class Forks:
         pid = os.fork()
         if not pid:
             self._child = True
+            self._channel.only = self._charging
             gc.disable()  # a collection would touch, and so copy, every page
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(CHILD_SECONDS)

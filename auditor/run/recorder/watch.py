@@ -62,7 +62,8 @@ class Watch(TorchFunctionMode):
 
     def _cross_entropy(self, result: Any, input: Any, target: Any, *_: Any, **__: Any) -> None:
         """Where something is learnt only its targets are of interest."""
-        if target.is_floating_point() or input.dim() != 2:
+        site = self._channel.site()
+        if target.is_floating_point() or input.dim() != 2 or not self._channel.wants("loss", site):
             return
         learning = result.requires_grad
         targets = target.detach().reshape(-1, 1).clamp(min=0)
@@ -72,7 +73,7 @@ class Watch(TorchFunctionMode):
             nats = -torch.log_softmax(input.double(), dim=-1).gather(1, targets).squeeze(1)
         self._channel.send(
             "loss",
-            site=self._channel.site(),
+            site=site,
             learning=learning,
             tokens=packed(targets.squeeze(1).to(torch.int32).numpy(force=True)),
             nats=packed(nats.double().numpy(force=True)),
@@ -85,7 +86,7 @@ class Watch(TorchFunctionMode):
         longest = self._vocab_size + 1024
         if not self._vocab_size <= table.numel() <= longest or not index.numel():
             return
-        if index.dtype not in (torch.int64, torch.int32):
+        if index.dtype not in (torch.int64, torch.int32) or not self._channel.wants("look"):
             return
         tokens = index.detach().to(torch.int32).numpy(force=True)
         self._channel.send("look", site=self._channel.site(), tokens=packed(tokens))
@@ -97,7 +98,7 @@ class Watch(TorchFunctionMode):
         if values.requires_grad or result.dim() != 0:
             return
         site = self._channel.site()
-        if site is not None:
+        if site is not None and self._channel.wants("sum", site):
             nats = values.detach().double().numpy(force=True)
             self._channel.send("sum", site=site, nats=packed(nats.reshape(-1)))
 
@@ -160,6 +161,8 @@ def report_write(
     Of those the ones as long as the index come first: an n-gram of order k indexes k - 1 entries
     fewer than it has tokens, while the whole stream, if it is in reach too, is much longer.
     """
+    if not channel.wants("write"):
+        return
     frame = channel.frame()
     fitting: list[Any] = []
     while frame is not None and not fitting:
