@@ -48,7 +48,7 @@ class Watch(TorchFunctionMode):
             with UNSEEN():
                 self._write(name, args[0], entries=_entries(args[1:]))
         result = func(*args, **kwargs)
-        if name in LOOKS:
+        if name in LOOKS and len(args) > 1:
             if isinstance(args[0], torch.Tensor) and isinstance(args[-1], torch.Tensor):
                 with UNSEEN():
                     self._look(args[0], args[-1])
