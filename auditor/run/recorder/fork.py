@@ -39,6 +39,7 @@ unique."""
 MAX_ELEMENTS = 50_000_000
 HOLDERS = (np.ndarray, torch.Tensor, list)
 CHILD_SECONDS = 120
+"""Of processor time; the run itself has a limit of wall-clock time."""
 PARALLEL = len(os.sched_getaffinity(0))
 
 
@@ -274,8 +275,8 @@ class Forks:
             self._child = True
             self._channel.only = self._charging
             gc.disable()  # a collection would touch, and so copy, every page
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(CHILD_SECONDS)
+            signal.signal(signal.SIGPROF, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_PROF, CHILD_SECONDS)
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
             os.dup2(nowhere, 2)
@@ -350,9 +351,13 @@ def _integers() -> Iterator[Any]:
                     yield value
             inner = inner.f_back
     tracked = gc.get_objects()
-    # At once and by type alone: there are a million, and this is done for every position.
+    holds: dict[type, bool] = {}
+    # By type alone: there are a million, and a proxy of what is gone cannot be asked for its class.
     for value in (*tracked, *gc.get_referents(*tracked)):
-        if isinstance(value, HOLDERS) and id(value) not in seen and _is_of_integers(value):
+        kind = type(value)
+        if kind not in holds:
+            holds[kind] = issubclass(kind, HOLDERS)
+        if holds[kind] and id(value) not in seen and _is_of_integers(value):
             seen.add(id(value))
             yield value
 

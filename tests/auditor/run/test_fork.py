@@ -12,6 +12,7 @@ RUN = """
 import json
 import os
 import sys
+import weakref
 
 import numpy as np
 from auditor.run.recorder.channel import Channel, packed
@@ -35,6 +36,7 @@ channel = Channel(write, "/nowhere")
 channel.before = Forks(channel, tokens.copy(), ask).before
 channel.send("learn")
 held = tokens.copy()
+gone = [weakref.proxy(type("Gone", (), {})())]
 for t in range(LENGTH):
     channel.send("look")
     early = held[t + AHEAD :][:1].copy()  # what is read far ahead stays as it was
