@@ -32,10 +32,10 @@ def read(bitstream: bytes, *formats: str) -> tuple[dict[str, Any], bytes]:
             raise ValueError(f"it is {header['format']!r}")
         if digest(line_of(stated)) != header["header_sha256"] or line_of(header) != line + b"\n":
             raise ValueError("its header has been changed")
-        if len(words) < header["words_bytes"]:
+        size = header.get("words_bytes", len(words))  # the first files of v1 do not say
+        if len(words) < size:
             raise ValueError(
-                f"it is cut off: expected {header['words_bytes']:,} bytes of words, found "
-                f"{len(words):,}"
+                f"it is cut off: expected {size:,} bytes of words, found {len(words):,}"
             )
         if digest(words) != header["words_sha256"]:
             raise ValueError(

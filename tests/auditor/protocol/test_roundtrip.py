@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.errors import CannotMeasure, SubmissionError
+from auditor.protocol.bitstream import digest, line_of
 from auditor.protocol.host import NoDistribution, Room
 from auditor.protocol.roundtrip import Encoded, decode, encode, read_bitstream
 from auditor.run.sandbox import missing
@@ -61,6 +62,15 @@ def test_a_flipped_byte_of_the_bitstream_is_named(encoded, place, flip):
         read_bitstream(bytes(data))
     if in_words:
         assert "its words have been changed" in str(caught.value)
+
+
+def test_a_file_that_does_not_say_how_long_it_is_can_be_read_and_may_not_be_cut(encoded):
+    header = {k: v for k, v in encoded.header.items() if k not in ("words_bytes", "header_sha256")}
+    header["header_sha256"] = digest(line_of(header))
+    data = line_of(header) + encoded.words
+    assert read_bitstream(data) == (header, encoded.words)
+    with pytest.raises(SubmissionError, match="its words have been changed"):
+        read_bitstream(data[:-4])
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"{}\n", b"[]\n", b"\xff\n", b"[" * 10**5 + b"\n"])
