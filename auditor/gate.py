@@ -1,9 +1,11 @@
 """Which record folders a change adds, edits, moves or deletes, and what else it touches."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from auditor.errors import SubmissionError
@@ -17,6 +19,10 @@ RECORDS = "records"
 SAME_SHARE = 0.5
 """Of a folder's files, in number, that make it a copy of another one."""
 MAX_RECORDS = 100
+MAX_AHEAD = 4
+"""Differences that are asked for before they are needed."""
+_Difference = tuple[str, list[Touched]]
+"""Where a change starts, and the files that differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def change_set(repository: Path, base: str, head: str) -> ChangeSet:
     _expect_repository(repository)
     tip, top = commit_of(repository, base), commit_of(repository, head)
     with Trees(repository) as trees:
-        found = _changes(repository, trees, tip, top)
+        found = _changes(trees, top, _difference(repository, tip, top))
     if len(found.records) > MAX_RECORDS:
         raise SubmissionError(
             f"{repository}: expected at most {MAX_RECORDS} record folders in a change, found "
@@ -81,16 +87,24 @@ def changes_of(
 ) -> Iterator[tuple[str, list[Change] | SubmissionError]]:
     """Yield every head with its changes, or with why it has none that could be found.
 
-    One process answers for the trees of all of them: a repository has thousands of heads. Renamed
-    and copied folders count as added ones here.
+    One process answers for the trees of all of them: a repository has thousands of heads. The next
+    differences are asked for meanwhile. Renamed and copied folders count as added ones here.
     """
     _expect_repository(repository)
+    waiting = iter(heads)
+    ahead: deque[tuple[str, Future[_Difference]]] = deque()
     with ExitStack() as stack:
         trees: Trees | None = None
-        for head in heads:
+        pool = stack.enter_context(ThreadPoolExecutor(2))
+        while True:
+            for head in islice(waiting, MAX_AHEAD - len(ahead)):
+                ahead.append((head, pool.submit(_difference, repository, base, head)))
+            if not ahead:
+                return
+            head, difference = ahead.popleft()
             trees = trees or stack.enter_context(Trees(repository))
             try:
-                yield head, list(_changes(repository, trees, base, head).records)
+                yield head, list(_changes(trees, head, difference.result()).records)
             except SubmissionError as error:
                 yield head, error
 
@@ -100,11 +114,16 @@ def _expect_repository(repository: Path) -> None:
         raise SubmissionError(f"{repository}: expected a git repository, found none")
 
 
-def _changes(repository: Path, trees: Trees, base: str, head: str) -> ChangeSet:
+def _difference(repository: Path, base: str, head: str) -> _Difference:
     start = merge_base(repository, base, head)
+    return start, list(touched(repository, start, head))
+
+
+def _changes(trees: Trees, head: str, difference: _Difference) -> ChangeSet:
+    start, files = difference
     folders: dict[str, None] = {}
     others = []
-    for one in touched(repository, start, head):
+    for one in files:
         folder = _record_folder(trees, (head, start), one)
         if folder is None:
             others.append(one.path)
