@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.inspect.logs import is_log_name, read_settings
+from auditor.inspect.logs import MAX_LOG_CHARACTERS, is_log_name, read_settings
 from auditor.inspect.source import Module
 from auditor.submission import Submission
 
@@ -37,7 +37,7 @@ UNKNOWN = _Unknown()
 _RUN = re.compile(r"\b(?:torchrun|python3?|accelerate)\b[^\n]{0,600}?\b\w+\.py\b([^\n]{0,600})")
 _ASSIGNMENT = re.compile(r"(?<![\w.-])([A-Z][A-Z0-9_]{1,60})=(\"[^\"\n]*\"|'[^'\n]*'|[^\s\\`\"']*)")
 _FLAG = re.compile(r"--([\w-]{1,60})(?:[= ]([^\s-][^\s]*))?")
-_WORLD = re.compile(r"^\s*world_size\s?[:=]\s?(\d{1,4})\b", re.MULTILINE)
+_WORLD = re.compile(r"^[ \t]{0,40}world_size\s?[:=]\s?(\d{1,4})\b", re.MULTILINE)
 _WORDS = {"True": True, "False": False, "None": None}
 _OF_THE_LAUNCHER = {"WORLD_SIZE", "RANK", "LOCAL_RANK"}
 """Their defaults in the source say nothing: torchrun sets them in every scored run."""
@@ -121,7 +121,9 @@ def read_launch(submission: Submission) -> Launch:
                 if processes := _PROCESSES.search(line):
                     environment.setdefault("WORLD_SIZE", set()).add(processes[1])
         elif is_log_name(path):
-            environment.setdefault("WORLD_SIZE", set()).update(_WORLD.findall(file.text))
+            environment.setdefault("WORLD_SIZE", set()).update(
+                _WORLD.findall(file.text[:MAX_LOG_CHARACTERS])
+            )
             if settings := read_settings(file.text):
                 logged.append({name: _literal(value) for name, value in settings.items()})
     # One line of several may be for something else, such as scoring a shipped model again.

@@ -9,7 +9,7 @@ from auditor.errors import CannotMeasure
 from auditor.evidence import ClaimedNumbers, LoggedNumbers, RunLog
 from auditor.inspect.claims import read_claims
 from auditor.inspect.config import Config, Launch, configuration, read_launch
-from auditor.inspect.logs import read_logs
+from auditor.inspect.logs import MAX_LOG_CHARACTERS, read_logs
 from auditor.inspect.source import FunctionNode, Module, read_sources
 from auditor.inspect.tree import walk
 from auditor.inspect.units import Guard
@@ -84,7 +84,8 @@ class LogLines:
             self._mentions.update(node.attr for node in module.of(ast.Attribute))
         self._lines: dict[str, str] = {}
         for log in logs:
-            for number, line in enumerate(submission.files[log.file].text.splitlines(), 1):
+            printed = submission.files[log.file].text[:MAX_LOG_CHARACTERS].splitlines()
+            for number, line in enumerate(printed, 1):
                 text = line.strip()[:MAX_PRINTED]
                 if len(text) >= MIN_PRINTED:
                     self._lines.setdefault(text, f"{log.file}:{number}")

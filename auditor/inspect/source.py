@@ -31,7 +31,9 @@ MAX_DEPTH = 150
 COMPILED = (".c", ".cc", ".cpp", ".cxx", ".cu", ".cuh", ".pyx", ".so")
 _SIMPLE = ast.Assign | ast.Expr | ast.AugAssign | ast.AnnAssign | ast.Return
 """Statements without others in them, most of a program."""
-_FOREIGN = re.compile(r"^\s*#include\s*[<\"]|\b__global__\s+void\b", re.MULTILINE)
+_FOREIGN = re.compile(
+    r"^[ \t]{0,40}#include[ \t]{0,9}[<\"]|\b__global__\s{1,9}void\b", re.MULTILINE
+)
 _RULE = re.compile(rb"^={40,}$", re.MULTILINE)
 _DECODERS = {"b85decode", "a85decode", "b64decode", "decompress", "fromhex", "unhexlify"}
 
