@@ -20,12 +20,14 @@ from api.app import Service, create_app
 from api.errors import StartError
 from api.keys import Keys
 from api.keys_command import commands_of_keys, run_keys
+from api.retention import options_of_retain, run_retain
 from api.settings import Settings
 
 EXAMPLES = """\
 examples:
   python -m api keys create --name ci --scope submit      an API key, shown once
   python -m api worker --database postgresql://...      a process that only audits
+  python -m api retain --older-than 90d           drop archives that nothing needs any more
   python -m api                                   then open http://127.0.0.1:8000 in a browser
   curl -F archive=@record.zip localhost:8000/v1/audits            hand in a record folder
   curl localhost:8000/v1/audits/ID                                watch; ends with a verdict
@@ -54,6 +56,8 @@ def main(arguments: Sequence[str] | None = None, child: str = "api.child") -> in
         settings, wanted = _parsed(arguments)
         if wanted.command == "keys":
             return run_keys(settings, wanted)
+        if wanted.command == "retain":
+            return run_retain(settings, wanted)
         if wanted.command == "worker":
             return _work(settings, child)
         with _listen(settings.host, settings.port) as listener:
@@ -125,9 +129,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common, listening],
     )
-    commands = parser.add_subparsers(dest="command", metavar="serve | worker | keys")
+    commands = parser.add_subparsers(dest="command", metavar="serve | worker | keys | retain")
     commands.add_parser("serve", parents=[common, listening], help="answer requests (default)")
     commands.add_parser("worker", parents=[common], help="only audit, for a PostgreSQL queue")
+    options_of_retain(
+        commands.add_parser("retain", parents=[common], help="drop old archives; never verdicts")
+    )
     commands_of_keys(commands.add_parser("keys", help="make, list and revoke API keys"), common)
     return parser
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api import errors
 from api.access import Rates
-from api.blobs import Blobs
+from api.blobs import blobs_of
 from api.callbacks import Callbacks
 from api.db import CONNECTIONS, Database
 from api.errors import StartError
@@ -63,7 +63,7 @@ class Service:
                 self._hold(self._lock)
             self.database = Database(settings.database or Database.embedded_url(data))
             self.database.migrate()
-            self.store = Store(self.database, Blobs(data / "blobs"))
+            self.store = Store(self.database, blobs_of(settings))
             self.jobs = Jobs(settings, self.store, child)
             self.jobs.open()
             self.callbacks = Callbacks(self.database, settings)

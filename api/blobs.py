@@ -6,9 +6,12 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from api.object_blobs import ObjectBlobs
+from api.settings import Settings
 from auditor.errors import ToolError
 
 STALE_SECONDS = 3600
@@ -51,6 +54,15 @@ class Blobs:
         """The bytes of this name; ToolError when the disk has others or none."""
         return read_checked(self.path(sha256), sha256)
 
+    @contextlib.contextmanager
+    def lent(self, sha256: str, scratch: Path) -> Iterator[Path]:
+        """The archive as a file, while it is needed."""
+        yield self.path(sha256)
+
+    def drop(self, sha256: str) -> None:
+        """Delete an archive; one that is not there is none to delete."""
+        self.path(sha256).unlink(missing_ok=True)
+
     def check(self) -> None:
         """Write and delete a small file; OSError when the disk refuses."""
         with tempfile.TemporaryFile(dir=self._folder) as file:
@@ -60,6 +72,16 @@ class Blobs:
     def path(self, sha256: str) -> Path:
         """Where the bytes of this name are."""
         return self._folder / sha256[:2] / sha256
+
+
+AnyBlobs = Blobs | ObjectBlobs
+
+
+def blobs_of(settings: Settings) -> AnyBlobs:
+    """Where the settings keep archives."""
+    if settings.blobs:
+        return ObjectBlobs(settings.blobs)
+    return Blobs(settings.data / "blobs")
 
 
 def read_checked(path: Path, sha256: str) -> bytes:

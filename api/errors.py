@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
+from api.object_blobs import StorageAwayError
 from api.store import OtherRequest, OverQuota
 from api.web import REQUEST_ID, SAFE_HEADERS, page, wants_page
 from auditor.errors import SubmissionError
@@ -34,6 +35,7 @@ TITLES = {
     "internal": "The service could not do its work",
     "database": "The database cannot be reached",
     "disk": "The service's disk is full",
+    "storage": "The storage of archives cannot be reached",
     "http": "The request was refused",
 }
 """Kind of a problem, which scripts may rely on as the last part of `type` -> its title."""
@@ -92,6 +94,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(OtherRequest, _other)
     app.add_exception_handler(OperationalError, _database)
     app.add_exception_handler(OSError, _disk)
+    app.add_exception_handler(StorageAwayError, _storage)
     app.add_exception_handler(Exception, _internal)
 
 
@@ -143,6 +146,12 @@ def _disk(request: Request, error: Exception) -> Response:
         return _internal(request, error)
     log.error("%s: %r", _named(request), error)
     return _answer(request, 507, "nothing of this request was kept", kind="disk")
+
+
+def _storage(request: Request, error: Exception) -> Response:
+    log.error("%s: %s", _named(request), error)
+    detail = "nothing was changed by this request; try again in a moment"
+    return _answer(request, 503, detail, kind="storage", headers={"Retry-After": "5"})
 
 
 def _internal(request: Request, error: Exception) -> Response:

@@ -166,14 +166,15 @@ class Jobs:
     def _attempt(self, row: AuditRow, work: _Work) -> bool:
         """One attempt; True when it is to be tried again."""
         try:
-            document = audit_apart(
-                self._order(row),
-                module=self.module,
-                scratch=self.scratch,
-                seconds=self._settings.audit_seconds,
-                stop=work.stop,
-                progress=self._progress_of(row),
-            )
+            with self._store.blobs.lent(row.submission_sha256, self.scratch) as archive:
+                document = audit_apart(
+                    self._order(row, archive),
+                    module=self.module,
+                    scratch=self.scratch,
+                    seconds=self._settings.audit_seconds,
+                    stop=work.stop,
+                    progress=self._progress_of(row),
+                )
         except Stopped:
             log.info("audit %s stopped", row.id)
             return False
@@ -191,11 +192,11 @@ class Jobs:
             log.warning("audit %s had ended, or another worker has it now", row.id)
         return False
 
-    def _order(self, row: AuditRow) -> dict[str, object]:
+    def _order(self, row: AuditRow, archive: Path) -> dict[str, object]:
         """What the child is told."""
         settings = self._settings
         return {
-            "blob": str(self._store.blobs.path(row.submission_sha256)),
+            "blob": str(archive),
             "sha256": row.submission_sha256,
             "name": row.name,
             "ruleset": row.ruleset,

@@ -75,6 +75,12 @@ class Review:
                 old = session.get(VerdictRow, verdict_id, options=[joinedload(VerdictRow.audit)])
                 if old is None:
                     raise not_found("verdict", verdict_id)
+                if dropped := old.audit.submission.dropped:
+                    raise HTTPException(
+                        409,
+                        f"the archive of verdict {verdict_id} was dropped on {dropped:%Y-%m-%d}; "
+                        "hand it in again first",
+                    )
                 if session.get(SupersededRow, verdict_id):
                     raise HTTPException(409, f"verdict {verdict_id} is superseded already")
                 asked = Asked(

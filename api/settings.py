@@ -65,6 +65,11 @@ class Settings(BaseSettings):
         pattern=r"^(postgresql(\+psycopg)?://.+)?$",
         description="postgresql:// address; empty embeds SQLite in the data folder.",
     )
+    blobs: str = Field(
+        default="",
+        pattern=r"^(s3://[a-z0-9.-]+(/[\w./-]*)?)?$",
+        description="s3://BUCKET/PREFIX of the archives; empty keeps them in the data folder.",
+    )
     max_upload_bytes: int = Field(
         default=64 * 2**20, gt=0, description="Largest archive that is taken, in bytes."
     )

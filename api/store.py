@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api.access import LOCAL
-from api.blobs import Blobs
+from api.blobs import AnyBlobs
 from api.db import Database
 from api.derived import outcomes_of, summary_of
 from api.keys import note
@@ -94,7 +94,7 @@ class OverQuota(Exception):  # noqa: N818 - an answer, not a fault
 class Store:
     """Every change of the database is one method here, in one transaction."""
 
-    def __init__(self, database: Database, blobs: Blobs) -> None:
+    def __init__(self, database: Database, blobs: AnyBlobs) -> None:
         """Keep rows in the database and archives in the blobs."""
         self.database = database
         self.blobs = blobs
@@ -119,6 +119,8 @@ class Store:
                 self.database.take_turns(session, asked.actor)
                 _within_quota(session, asked)
                 self._keep(session, sha256, asked.digest, size)
+                # The row is ours now; the archive may have been dropped just before.
+                self.blobs.put(archive, sha256)
                 audit_id = add_audit(session, sha256, asked).audit_id
         except IntegrityError:
             # The key was used before, perhaps by a request at the same time.
@@ -136,10 +138,15 @@ class Store:
         return audit_id, True
 
     def _keep(self, session: Session, sha256: str, digest: str, size: int) -> None:
-        """A row for an archive, unless another request has made it."""
+        """A row for an archive, which nobody drops until the end of the transaction."""
         insert = sqlite.insert if self.database.embedded else postgresql.insert
         values = {"sha256": sha256, "digest": digest, "size": size, "received": _now()}
-        session.execute(insert(SubmissionRow).values(values).on_conflict_do_nothing())
+        again = {"dropped": None}
+        session.execute(
+            insert(SubmissionRow)
+            .values(values)
+            .on_conflict_do_update(index_elements=["sha256"], set_=again)
+        )
 
     def by_key(self, key: str | None) -> AuditRow | None:
         """The audit that an Idempotency-Key of somebody was used for."""

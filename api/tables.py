@@ -85,6 +85,8 @@ class SubmissionRow(Base):
     size: Mapped[int]
     """Bytes of the archive."""
     received: Mapped[datetime]
+    dropped: Mapped[datetime | None]
+    """When its bytes were deleted; until somebody hands them in again."""
 
 
 class AuditRow(Base):
