@@ -173,6 +173,7 @@ def test_tokens_past_the_pieces_are_refused(settings: Settings) -> None:
 
 
 @needs_sandbox
+@pytest.mark.slow
 def test_a_text_comes_back_from_an_exported_record(settings: Settings, tmp_path: Path) -> None:
     (folder,) = export_records(settings, [variant("pr779", COMPLIANT)], tmp_path)
     room = Room(tokenizer=Path(settings.tokenizer_path), seconds=100)

@@ -140,6 +140,7 @@ def test_killed_decoders_and_replays_leave_a_whole_file_or_none(folder, whole):
     assert np.array_equal(np.fromfile(folder / "tokens", "<u2"), TOKENS)
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_goes_on_to_the_same_charges(folder):
     """Killed until it is done; most of it is then charged by the ones that were killed."""
     system("resumable").write_to(folder / "record")
