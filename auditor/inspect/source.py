@@ -65,7 +65,7 @@ class Module:
         groups: dict[type[ast.AST], list[ast.AST]] | None = self.tree.__dict__.get("_groups")
         if groups is None:
             groups = self.tree.__dict__["_groups"] = {}
-            for node in self.nodes:
+            for node in self.nodes[1:]:  # with itself in it, a tree would outlive its last user
                 groups.setdefault(type(node), []).append(node)
         if len(kinds) == 1:
             return groups.get(kinds[0], [])  # type: ignore[return-value]  # they are of this kind

@@ -1,6 +1,12 @@
+import ast
+import gc
+import weakref
+
 import pytest
 
+from auditor.inspect import source
 from auditor.inspect.source import read_sources
+from auditor.inspect.tree import walk
 from tests.auditor.inspect.records import submission
 
 
@@ -75,3 +81,18 @@ def test_a_helper_in_a_text_of_the_script_is_unread(text, unread):
     sources = read_sources(submission({"train_gpt.py": f"x = 1\nSOURCE = {text!r}\n"}))
     said = "train_gpt.py: compiled code in the text of line 2 is not read"
     assert sources.unread == ((said,) if unread else ())
+
+
+def test_a_module_that_was_searched_goes_with_its_last_user():
+    module = source._parsed("a.py", b"def f(x):\n    return x + 1\n")
+    assert isinstance(module, source.Module)
+    assert [node.name for node, _ in module.functions] == ["f"]
+    assert len(module.of(ast.Name)) == 1
+    walk(module.tree)
+    gone = weakref.ref(module.tree)
+    gc.disable()
+    try:
+        del module
+        assert gone() is None
+    finally:
+        gc.enable()
