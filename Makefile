@@ -32,7 +32,9 @@ serve: $(READY)
 test: $(READY)
 	@$(BIN)/pytest -q -n 2 --dist loadgroup
 
+# Where Debian's Chromium cannot be had, the tests in a browser say so and are left out.
 test-slow: $(READY)
+	-@.ci/system-packages chromium
 	@$(BIN)/pytest -q -m slow
 
 kills: $(READY)
