@@ -41,6 +41,7 @@ exit codes: 0 stopped on request, 2 could not start"""
 OPTIONS = ("host", "port", "data", "database")
 """Settings that are options too."""
 
+SWITCH_SECONDS = 0.001
 KEEP_ALIVE_SECONDS = 75
 """More than proxies keep an idle connection: who closes it first loses a request now and then."""
 
@@ -161,6 +162,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _serve(service: Service, listener: socket.socket) -> None:
     """Answer requests until SIGTERM or SIGINT."""
+    # Whoever waits for Python's lock gets it after this; the loop that answers waits for threads.
+    sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
         create_app(service),
         log_config=None,

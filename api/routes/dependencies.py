@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, HTTPException, Query, Request
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
 from api.access import (
     LOCAL,
@@ -88,9 +89,9 @@ async def right_host(request: Request, settings: SettingsDep) -> None:
         )
 
 
-def identified(request: Request, settings: SettingsDep, keys: KeysDep) -> Actor:
+async def identified(request: Request, settings: SettingsDep, keys: KeysDep) -> Actor:
     """Who asks, by their key or their session; a wrong key is refused, not ignored."""
-    actor = _identified(request, settings, keys)
+    actor = await _identified(request, settings, keys)
     request.state.actor = actor
     rates: Rates = request.app.state.rates
     if actor is not LOCAL:
@@ -102,16 +103,17 @@ def identified(request: Request, settings: SettingsDep, keys: KeysDep) -> Actor:
     return actor
 
 
-def _identified(request: Request, settings: Settings, keys: Keys) -> Actor:
+async def _identified(request: Request, settings: Settings, keys: Keys) -> Actor:
     shown = request.headers.get("authorization")
     if shown is not None:
         kind, _, text = shown.partition(" ")
-        holder = keys.holder(text.strip()) if kind.lower() == "bearer" else None
+        bearer = kind.lower() == "bearer"
+        holder = await run_in_threadpool(keys.holder, text.strip()) if bearer else None
         if holder is None:
             raise Unauthorized("this key is not known, or was revoked")
         return holder
     cookie = request.cookies.get(SESSION_COOKIE)
-    if cookie is not None and (visitor := keys.visitor(cookie)):
+    if cookie is not None and (visitor := await run_in_threadpool(keys.visitor, cookie)):
         return visitor
     return LOCAL if is_open(settings) else NOBODY
 

@@ -1,6 +1,9 @@
 """Pages that are drawn once: the same bytes as drawn anew, whatever people add in between."""
 
 import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import pytest
@@ -113,6 +116,29 @@ def test_who_asks_decides_what_is_on_the_page(service: Service) -> None:
     closed.app.state.drawn = client.app.state.drawn  # type: ignore[attr-defined]
     refused = closed.get(where, headers=BROWSER | {"if-none-match": tag})
     assert refused.status_code == 401
+
+
+def test_many_who_ask_at_once_have_it_drawn_once() -> None:
+    drawn, begun = Drawn(), threading.Barrier(8)
+
+    def slowly() -> str:
+        time.sleep(0.05)
+        return "x"
+
+    counted = mock.Mock(side_effect=slowly)
+
+    def ask(_: int) -> bytes:
+        begun.wait(10)
+        return drawn.body("key", counted)
+
+    with ThreadPoolExecutor(8) as many:
+        assert set(many.map(ask, range(8))) == {b"x"}
+    assert counted.call_count == 1
+    # One that fails is tried by the next.
+    failing = mock.Mock(side_effect=[OSError, "y"])
+    with pytest.raises(OSError):  # noqa: PT011 - whatever it was
+        drawn.body("other", failing)
+    assert drawn.body("other", failing) == b"y"
 
 
 def test_the_memory_of_bodies_is_bounded() -> None:
