@@ -32,6 +32,12 @@ PIECES = (
     ),
     ("tables, Cache(), optimizer", "tables, Cache() if cached else None, optimizer"),
 )
+PARALLEL = (
+    "    optimizer = torch.optim.SGD(",
+    "    if world_size > 1:\n"
+    "        model = torch.nn.parallel.DistributedDataParallel(model, device_ids=[rank])\n"
+    "    optimizer = torch.optim.SGD(",
+)
 MEANS = (
     "                optimizer.step()\n",
     "                if dist.is_initialized():\n"
@@ -50,7 +56,7 @@ final_ttt_exact val_loss:6.00000000 val_bpb:3.00000000
 def ranked(twin: str | None = None) -> Submission:
     """A record that was launched with eight ranks."""
     text = script(twin)
-    for old, new in (*PIECES, MEANS):
+    for old, new in (*PIECES, PARALLEL, MEANS):
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     return record(None, **{"train_gpt.py": text.encode(), "train_seed1.log": LOG})

@@ -29,6 +29,16 @@ def install(report: Report) -> None:
     library.distributed.init_process_group = start_gloo
     for name in ("all_reduce", "reduce_scatter_tensor"):
         setattr(library.distributed, name, _averaging(getattr(torch.distributed, name)))
+    parallel: Any = torch.nn.parallel.DistributedDataParallel
+    build = parallel.__init__
+
+    @functools.wraps(build)
+    def build_here(self: Any, module: Any, *_: Any, **kwargs: Any) -> None:
+        # The positional ones are devices; a module on the CPU takes none.
+        kwargs = {k: v for k, v in kwargs.items() if k not in ("device_ids", "output_device")}
+        build(self, module, **kwargs)
+
+    parallel.__init__ = build_here
 
 
 def count(called: Callable[[], None]) -> None:
