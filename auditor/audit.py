@@ -151,8 +151,16 @@ def _run(
     from auditor.run.experiments import experiment
 
     launch = scored_environment(submission)
-    plan = replace(plan, ranks=plan.ranks or ranks_of_a_run(submission, launch))
-    return experiment(submission, plan, evidence, progress, launch)
+    ranks = plan.ranks or ranks_of_a_run(submission, launch)
+    try:
+        return experiment(submission, replace(plan, ranks=ranks), evidence, progress, launch)
+    except CannotMeasure as why:
+        # One rank can still show a violation; what it leaves out keeps it from passing.
+        if plan.ranks is not None or ranks == 1 or evidence.get(PrintedScores) is not None:
+            raise
+        alone = replace(plan, ranks=1)
+        applied = experiment(submission, alone, evidence, progress, launch)
+        return (*applied, f"ranks=1, because on {ranks}: {str(why)[:200]}")
 
 
 def _prove(

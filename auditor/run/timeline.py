@@ -110,6 +110,8 @@ def _values(record: Record, stage: Stage, counts: list[int]) -> dict[str, Any]:
         if [len(values.nats) for values in group] != counts:
             continue
         nats_N = np.concatenate([values.nats for values in group])
+        if not (nats_N % 1).any():
+            continue  # bytes, which are added up beside
         mean = math.fsum(nats_N) / len(nats_N)
         if (site := key[1]) is not None and math.isfinite(mean):
             means[f"{site[0]}:{site[1]}"] = mean

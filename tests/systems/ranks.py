@@ -35,7 +35,9 @@ PIECES = (
 PARALLEL = (
     "    optimizer = torch.optim.SGD(",
     "    if world_size > 1:\n"
-    "        model = torch.nn.parallel.DistributedDataParallel(model, device_ids=[rank])\n"
+    "        model = torch.nn.parallel.DistributedDataParallel(\n"
+    "            model, device_ids=[rank], static_graph=True\n"
+    "        )\n"
     "    optimizer = torch.optim.SGD(",
 )
 MEANS = (

@@ -99,7 +99,25 @@ def test_an_honest_system_passes_on_two_ranks():
     assert verdict.evidence["PrefixSensitivity"]["moved"] == 0
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@needs_sandbox
+def test_where_two_ranks_give_no_score_one_is_tried_and_passes_nothing():
+    files = {path: file.data for path, file in ranked().files.items()}
+    died = files["train_gpt.py"].replace(
+        b"    # the scored stage\n", b"    assert rank == 0, 'no device'\n"
+    )
+    verdict = audit(
+        record(None, **{**files, "train_gpt.py": died}),
+        Plan(run=True, experiments=frozenset(), budget_seconds=1e3),
+    )
+    assert verdict.trouble is None
+    (said,) = (one for one in verdict.overrides if one.startswith("ranks=1, because on 2: "))
+    assert "no device" in said
+    assert verdict.result("full-distribution").outcome is Outcome.INCONCLUSIVE
+
+
 @needs_sandbox
 def test_a_rank_that_dies_ends_the_others():
-    verdict = verdict_of("dies", None)
+    verdict = verdict_of("dies", 2)
     assert "RuntimeError: no device" in (verdict.trouble or "")

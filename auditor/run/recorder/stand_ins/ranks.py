@@ -36,6 +36,9 @@ def install(report: Report) -> None:
     def build_here(self: Any, module: Any, *_: Any, **kwargs: Any) -> None:
         # The positional ones are devices; a module on the CPU takes none.
         kwargs = {k: v for k, v in kwargs.items() if k not in ("device_ids", "output_device")}
+        # A promise for speed, which breaks where the first backward is not to be shared.
+        if kwargs.pop("static_graph", False):
+            kwargs["find_unused_parameters"] = True
         build(self, module, **kwargs)
 
     parallel.__init__ = build_here
