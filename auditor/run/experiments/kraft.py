@@ -63,6 +63,7 @@ def measured(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> tuple[Kraft
     kind, site = charged.values
     ask = {
         "begins": base.stage.begins + 1,
+        "ends": base.stage.score.label,
         "kind": kind,
         "site": list(site) if site else None,
         "rounding": BFLOAT16_STEP,

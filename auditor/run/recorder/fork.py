@@ -75,7 +75,7 @@ class Forks:
     """Listens to the channel's events, and forks at the right ones."""
 
     def __init__(self, channel: Channel, stream: Any, ask: dict[str, Any]) -> None:
-        """`ask` names the first event of the stage, the events that charge, and the sites.
+        """`ask` names the stage's first event and what its score is called, charges, and sites.
 
         A charge counts as up to `rounding` larger, and `enough` is where the sum may end.
         """
@@ -83,6 +83,7 @@ class Forks:
         self._stream = stream.astype(np.int64)
         self._begins: int = ask["begins"]
         self._charging = (ask["kind"], tuple(ask["site"]) if ask["site"] else None)
+        self._ends: str = ask["ends"]
         self._rounding: float = ask["rounding"]
         self._enough: float = ask["enough"]
         self._sites = [Site(**site) for site in ask["sites"]]
@@ -118,7 +119,8 @@ class Forks:
 
     def _count(self, kind: str, facts: dict[str, Any]) -> None:
         """Follow the charges of the stage; a copy that has what it wants ends here."""
-        if self._child and kind in ("line", "environment"):
+        is_end = kind == "environment" or (kind == "line" and self._ends in facts["text"])
+        if self._child and is_end:
             os._exit(0)
         site = facts.get("site")
         if (kind, site) != self._charging or facts.get("learning"):

@@ -26,9 +26,10 @@ position, other = 120, int((tokens[120] + 1) % V)
 true = int(tokens[position])
 read, write = os.pipe()
 ask = {
-    "begins": 1, "kind": "loss", "site": list(SITE), "rounding": 2**-8, "enough": 1.05,
+    "begins": 1, "ends": "final", "kind": "loss", "site": list(SITE),
+    "rounding": 2**-8, "enough": 1.05,
     "sites": [{
-        "position": position, "charge_order": 2 * position + 2, "index": position, "other": other,
+        "position": position, "charge_order": 2 * position + 3, "index": position, "other": other,
         "values": [true, *(v for v in range(V) if v != true)],
     }],
 }
@@ -39,6 +40,8 @@ held = tokens.copy()
 gone = [weakref.proxy(type("Gone", (), {})())]
 for t in range(LENGTH):
     channel.send("look")
+    if t == LENGTH // 2:
+        channel.send("line", text="half of the way, and no end")
     early = held[t + AHEAD :][:1].copy()  # what is read far ahead stays as it was
     if t == 0:
         kept = [*held[:AHEAD]]
@@ -47,7 +50,7 @@ for t in range(LENGTH):
     # The true token of the position is a little dearer, so that copies differ from the run.
     nats = -np.log(probability) + (0.5 if t == position and token == true else 0.0)
     channel.send("loss", site=SITE, learning=False, nats=packed(np.array([nats])))
-channel.send("line", text="")
+channel.send("line", text="final val_loss:1")
 channel.close()
 sys.stdout.write(os.read(read, 1 << 20).decode())
 """
