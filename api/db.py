@@ -82,8 +82,8 @@ class Database:
             query = "SELECT (julianday('now') - 2440587.5) * 86400.0"
         return float(session.scalar(text(query)) or 0.0)
 
-    def migrate(self) -> None:
-        """Bring the tables to the newest shape."""
+    def migrate(self, to: str = "head") -> None:
+        """Bring the tables to a revision's shape, the newest by default."""
         # Half a second to import, and only a start needs it.
         from alembic import command
         from alembic.config import Config
@@ -94,7 +94,7 @@ class Database:
             if not self.embedded:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATING})
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
 
     def close(self) -> None:
         """Give the connections back."""

@@ -148,12 +148,8 @@ def test_verdicts_from_before_the_log_get_their_places_by_age(store: Store) -> N
         session.execute(text("DROP TABLE log"))
         if not store.database.embedded:
             session.execute(text("DROP FUNCTION refuse_change_of_log"))
-        # And what came after the log.
-        session.execute(text("DROP TABLE callbacks"))
-        session.execute(text("DROP INDEX ix_audits_batch"))
-        session.execute(text("ALTER TABLE audits DROP COLUMN batch"))
         session.execute(text("UPDATE alembic_version SET version_num = '0004'"))
-    store.database.migrate()
+    store.database.migrate("0005")  # what came after the log is there already
     assert places(store) == before
     with store.database.read() as session:
         documents = {row.id: row.document for row in session.scalars(select(VerdictRow))}
