@@ -7,41 +7,26 @@ decided is a setting, whatever happens in a branch hangs on it, and says so.
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from auditor.inspect.config import UNKNOWN, Config
 from auditor.inspect.mixtures import find_mixtures
-from auditor.inspect.order.expressions import Expressions
+from auditor.inspect.order.decisions import Decisions
 from auditor.inspect.order.memory import Env, Locals
+from auditor.inspect.order.names import assigned_names, attributes_set, defaults, imported, targets
 from auditor.inspect.order.values import NOTHING, SETTING, Object, Value, advanced, cut, join
-from auditor.inspect.order.vocabulary import SIZES, tokens_named
+from auditor.inspect.order.vocabulary import tokens_named
 from auditor.inspect.source import FunctionNode, Module
 from auditor.inspect.taint import TooLong
-from auditor.inspect.tree import walk
 from auditor.inspect.units import Guard
 from auditor.inspect.values import Function
 
 MAX_DEPTH = 24
 MAX_STATEMENTS = 60_000
 """Of one run; the largest programs of this benchmark take a seventh."""
-Decided = tuple[bool, bool, str | None]
-"""Whether the body runs, whether the other branch does, and what could not be decided."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """What a test asks for that does not change."""
-
-    environment: bool
-    """It looks a setting up itself."""
-    names: frozenset[str]
-    open_settings: frozenset[str]
-    """Names of the configuration whose value is not known."""
-
-
-class Machine(Expressions):
+class Machine(Decisions):
     """One run of a set of modules."""
 
     def __init__(
@@ -53,16 +38,13 @@ class Machine(Expressions):
             for module in modules
             for node in module.of(ast.ClassDef)
         }
-        super().__init__(config, classes)
+        super().__init__(config, classes, shown)
         self._modules = modules
-        self.own_modules, self.libraries = _imported(modules)
+        self.own_modules, self.libraries = imported(modules)
         self.mixtures = find_mixtures(modules)
-        self._shown = shown
         self._stack: list[Function] = []
         self._loops = 0
         self._assigned: dict[int, set[str]] = {}
-        self._words_of: dict[int, _Words] = {}
-        self._measured: dict[int, bool] = {}
         self._statements = 0
         self._returned: list[list[Value]] = [[]]
         for module in modules:
@@ -71,7 +53,7 @@ class Machine(Expressions):
                     Function(module, node, owner, set())
                 )
                 if owner is not None and node.name != "__init__":
-                    self.moving |= _attributes_set(node)
+                    self.moving |= attributes_set(node)
 
     def run(self) -> None:
         """Run every module, helpers before the script that imports them."""
@@ -146,7 +128,7 @@ class Machine(Expressions):
         constant = self.config.value(node, Locals(env))
         if constant is not UNKNOWN:
             return value.but(constant=constant, notes=value.notes - {SETTING})
-        looks_up = node is not None and value.is_nothing and not self._measures(node)
+        looks_up = node is not None and value.is_nothing and not self.measures(node)
         if looks_up and self._setting(node, env):  # type: ignore[arg-type]  # it is not None
             return Value(notes=frozenset({SETTING}))
         return value
@@ -155,7 +137,7 @@ class Machine(Expressions):
         for statement in node.body:
             if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
                 value = self.value(statement.value, env)
-                for target in _targets(statement):
+                for target in targets(statement):
                     if isinstance(target, ast.Name):
                         old = self.class_level.get(target.id)
                         self.class_level[target.id] = value if old is None else old | value
@@ -219,25 +201,15 @@ class Machine(Expressions):
     # --- branches and loops --------------------------------------------------------------------
 
     def _if(self, node: ast.If, env: Env) -> bool:
-        if not self._asks_for_the_smaller(node.test, env):
+        if not self.asks_for_the_smaller(node.test, env):
             return self._branches(node, env)
         self.choosing.append(self.place(node.lineno))
         left = self._branches(node, env)
         self.choosing.pop()
         return left
 
-    def _asks_for_the_smaller(self, test: ast.expr, env: Env) -> bool:
-        """Whether a test compares two losses."""
-        value = self.value(test, env)
-        if not isinstance(test, ast.Compare) or len(test.ops) != 1 or value is NOTHING:
-            return False
-        sides = (self.value(side, env) for side in (test.left, test.comparators[0]))
-        return isinstance(test.ops[0], ast.Lt | ast.Gt | ast.LtE | ast.GtE) and all(
-            side.loss for side in sides
-        )
-
     def _branches(self, node: ast.If, env: Env) -> bool:
-        body, other, doubt = self._decide(node, env)
+        body, other, doubt = self.decide(node, env)
         if not (body and other):
             return self._block(node.body if body else node.orelse, env)
         if doubt is not None:
@@ -262,56 +234,6 @@ class Machine(Expressions):
             self.heap = _merged(self.heap, changed, only_new=True)
         return left_body and left_other
 
-    def _decide(self, node: ast.If, env: Env) -> Decided:
-        truth = self.config.truth(node.test, Locals(env))
-        if truth is True:
-            return True, False, None
-        proof = self._shown(Guard(node.test, True, tuple(node.body)))
-        if truth is False:
-            # A log knows better than a default; what else would have printed that line?
-            return (True, True, None) if proof else (False, True, None)
-        if proof:
-            return True, bool(node.orelse), None
-        if not self._setting(node.test, env):
-            return True, True, None
-        where = f"{self.place(node.lineno)[0]}:{node.lineno}"
-        return True, True, f"whether `{ast.unparse(node.test)[:120]}` holds ({where})"
-
-    def _setting(self, test: ast.expr, env: Env) -> bool:
-        """Whether a test is open because of the configuration, and not of the data alone."""
-        known = self._words_of.get(id(test))
-        if known is None:
-            known = self._words_of[id(test)] = self._asks(test)
-        if known.environment:
-            return True
-        for name in known.names:
-            if name in env and env[name].is_setting:
-                return True
-        return any(name not in env for name in known.open_settings)
-
-    def _asks(self, test: ast.expr) -> "_Words":
-        """What a test asks for."""
-        names: set[str] = set()
-        settings: set[str] = set()
-        for node in walk(test):
-            name = getattr(node, "attr", getattr(node, "id", None))
-            if name in ("environ", "getenv", "args") and not isinstance(node, ast.Attribute):
-                return _Words(True, frozenset(), frozenset())
-            if isinstance(node, ast.Name):
-                names.add(node.id)
-            if name in self.config.names and self.config.value(node, {}) is UNKNOWN:  # type: ignore[arg-type]  # a name
-                settings.add(str(name))
-        return _Words(False, frozenset(names), frozenset(settings))
-
-    def _measures(self, node: ast.expr) -> bool:
-        """Whether an expression asks how much there is of something, or if a file is there."""
-        known = self._measured.get(id(node))
-        if known is None:
-            calls = [part.func for part in walk(node) if isinstance(part, ast.Call)]
-            names = [getattr(call, "attr", getattr(call, "id", "")) for call in calls]
-            known = self._measured[id(node)] = not SIZES.isdisjoint(names)
-        return known
-
     def _for(self, node: ast.For | ast.AsyncFor, env: Env) -> None:
         count = self._count(node.iter, env)
         if count == 0:
@@ -332,7 +254,7 @@ class Machine(Expressions):
         self.loops.running[loop] = 0
         key = id(body)
         if key not in self._assigned:
-            self._assigned[key] = _assigned(body)
+            self._assigned[key] = assigned_names(body)
         assigned = self._assigned[key]
         for name in [name for name in assigned if name in env]:
             old = env[name]
@@ -433,7 +355,7 @@ class Machine(Expressions):
         around = self.closures.get(id(function.node), self.globals)
         env = self.new_environment(around)
         names = function.parameters
-        for name, default in _defaults(function.node):
+        for name, default in defaults(function.node):
             env[name] = self._known(default, around)
         for name, value in zip(names, args, strict=False):
             env[name] = value
@@ -512,56 +434,6 @@ _STATEMENTS: dict[type[ast.AST], Callable[[Machine, Any, Env], bool | None]] = {
     ast.Raise: _leave,
 }
 """How each kind of statement is run; the others do nothing here."""
-
-
-def _imported(modules: tuple[Module, ...]) -> tuple[set[str], set[str]]:
-    """Names by which a program imports its own files, and all others."""
-    stems = {module.path.rsplit("/", 1)[-1].removesuffix(".py") for module in modules}
-    names: tuple[set[str], set[str]] = set(), set()
-    for module in modules:
-        aliases = [node.names for node in module.of(ast.Import)]
-        aliases += [node.names for node in module.of(ast.ImportFrom)]
-        for alias in chain.from_iterable(aliases):
-            others = alias.name.rsplit(".", 1)[-1] not in stems
-            names[others].add(alias.asname or alias.name.split(".", 1)[0])
-    return names
-
-
-def _targets(node: ast.AST) -> list[ast.expr]:
-    if isinstance(node, ast.Assign):
-        return node.targets
-    return [node.target] if isinstance(node, ast.AnnAssign | ast.AugAssign) else []
-
-
-def _attributes_set(node: FunctionNode) -> set[str]:
-    return {
-        target.attr
-        for inner in walk(node)
-        for target in _targets(inner)
-        if isinstance(target, ast.Attribute)
-    }
-
-
-def _assigned(body: list[ast.stmt]) -> set[str]:
-    """Names that statements assign."""
-    return {
-        node.id
-        for statement in body
-        for node in walk(statement)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-
-
-def _defaults(node: FunctionNode) -> list[tuple[str, ast.expr]]:
-    arguments = node.args
-    names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
-    positional = list(zip(names[::-1], arguments.defaults[::-1], strict=False))
-    named = [
-        (a.arg, default)
-        for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-        if default is not None
-    ]
-    return positional + named
 
 
 def _copied(heap: dict[int, Object]) -> dict[int, Object]:
