@@ -64,6 +64,11 @@ def test_two_ranks_are_taken_where_a_default_asks_for_their_number():
     assert ranks_of_a_run(record(), {"WORLD_SIZE": "8"}) == 1
 
 
+@pytest.mark.parametrize("given", ["0", "1"])
+def test_one_rank_is_enough_where_the_scored_run_gave_the_setting_itself(given):
+    assert ranks_of_a_run(ranked(), {"WORLD_SIZE": "8", "NGRAM_CACHE": given}) == 1
+
+
 def verdict_of(twin: str | None, ranks: int | None, *experiments: str) -> Verdict:
     plan = Plan(run=True, ranks=ranks, experiments=frozenset(experiments), budget_seconds=1e3)
     return audit(ranked(twin), plan)
