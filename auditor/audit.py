@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from auditor import __version__
-from auditor.errors import CannotMeasure, SubmissionError
+from auditor.errors import CannotMeasure
 from auditor.evidence import (
     ArtifactTransplant,
     ClaimedNumbers,
@@ -18,7 +18,6 @@ from auditor.evidence import (
     PrefixSensitivity,
     PrintedScores,
     PriorRecord,
-    RoundTrip,
     StreamBytes,
     Timeline,
     ValidationSwap,
@@ -85,7 +84,7 @@ class Plan:
     against: Submission | None = None
     """The earlier record that this one is said to beat."""
     proving: "Proving | None" = None
-    """The text that the record's own system has to give back from bits."""
+    """What the record's own system has to make of a text."""
 
     def __post_init__(self) -> None:
         """Refuse limits that no run could meet."""
@@ -129,7 +128,9 @@ def audit(submission: Submission, plan: Plan | None = None, progress: Progress =
     else:
         evidence.cannot("the submission was not run (--run runs it on noise)", *RUN_KINDS)
     if plan.proving is not None:
-        overrides += _prove(submission, plan.proving, evidence, progress)
+        from auditor.protocol.prove import prove
+
+        overrides += prove(submission, plan.proving, evidence, progress)
     progress("judging", 1.0)
     rules = [rule for rule in RULES if rule.id in plan.ruleset.rules]
     return Verdict(
@@ -161,19 +162,6 @@ def _run(
         alone = replace(plan, ranks=1)
         applied = experiment(submission, alone, evidence, progress, launch)
         return (*applied, f"ranks=1, because on {ranks}: {str(why)[:200]}")
-
-
-def _prove(
-    submission: Submission, proving: "Proving", evidence: Evidence, progress: Progress
-) -> tuple[str, ...]:
-    """Evidence by a round trip; returns what it was made on."""
-    from auditor.protocol.prove import round_trip
-
-    try:
-        evidence.add(round_trip(submission, proving, progress))
-    except (CannotMeasure, SubmissionError) as reason:
-        evidence.cannot(f"the round trip gave no evidence: {reason}", RoundTrip)
-    return (f"round trip: {len(proving.tokens) - 1} tokens, sandbox={proving.room.sandbox}",)
 
 
 def _about(submission: Submission, evidence: Evidence) -> dict[str, Any]:

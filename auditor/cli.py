@@ -74,6 +74,8 @@ def audit(
     html: HtmlOption = None,
     prove: cli_prove.ProveOption = None,
     prove_tokens: cli_prove.ProveTokensOption = None,
+    proof: cli_prove.ProofOption = None,
+    prove_windows: cli_prove.WindowsOption = 44,
     tokenizer: cli_proof.TokenizerOption = None,
     attest: cli_attest.AttestOption = None,
     key: cli_attest.KeyOption = None,
@@ -92,7 +94,7 @@ def audit(
     plan = plan_of(run, sandbox, run_seconds, experiment, budget, ruleset, ranks)
     signer = cli_attest.signer(attest, key, len(paths))
     if prove is not None:
-        proving = cli_prove.proving(prove, prove_tokens, tokenizer, sandbox)
+        proving = cli_prove.proving(prove, prove_tokens, proof, prove_windows, tokenizer, sandbox)
         plan = replace(plan, proving=proving)
     if against is not None:
         plan = replace(plan, against=loaded(against))

@@ -14,7 +14,7 @@ from auditor.errors import AuditorError, CannotMeasure
 from auditor.report.words import clean
 
 if TYPE_CHECKING:
-    from auditor.protocol.blind import Replay
+    from auditor.evidence import BlindReplay
     from auditor.protocol.host import NoDistribution, Room
     from auditor.protocol.host import Progress as Report
 
@@ -164,6 +164,7 @@ def replay(
     from auditor.protocol.blind import replay as replay_stream
     from auditor.protocol.host import NoDistribution
     from auditor.protocol.shards import read_stream
+    from auditor.rules.replayed import blindly
     from auditor.submission import Submission
     from auditor.verdict import Outcome
 
@@ -175,33 +176,22 @@ def replay(
         if isinstance(found, NoDistribution):
             refuse(found)
     _describe(found)
-    if found.outcome is Outcome.FAIL:
-        print(
-            f"FAIL strict-prefix: {found.differing:,} of {found.replayed:,} charges are other ones "
-            "when the tokens after the position are not those of the text, in each of two fast "
-            "passes and two replays of them"
-        )
+    judged = blindly(found)
+    if judged.outcome is Outcome.FAIL:
+        print(f"FAIL strict-prefix: {judged.findings[0].message}")
         raise typer.Exit(1)
-    if found.outcome is Outcome.INCONCLUSIVE:
-        print(
-            f"INCONCLUSIVE strict-prefix: {found.differing:,} charges differ, and for "
-            f"{found.unrepeated:,} of them the same pass made again gives others, by up to "
-            f"{found.noise_nats:.2e} nats: the system does not repeat itself. What remains is the "
-            "blind figure above, whose distributions were there before their tokens"
-        )
+    if judged.outcome is Outcome.INCONCLUSIVE:
+        print(f"INCONCLUSIVE strict-prefix: {judged.reason}")
         raise typer.Exit(3)
 
 
-def _describe(found: "Replay") -> None:
-    from auditor.protocol.blind import TOLERANCE_NATS
-
-    def bits(nats: float, positions: int) -> str:
-        return f"{nats / math.log(2) / positions:.4f}"
+def _describe(found: "BlindReplay") -> None:
+    def bits(nats: float | None, positions: int) -> str:
+        return "infinite" if nats is None else f"{nats / math.log(2) / positions:.4f}"
 
     error = ""
     if found.blind_error_nats is not None:
         error = f" (standard error {bits(found.blind_error_nats, 1)})"
-    evenly = math.ceil(found.positions / 1000)
     print(
         f"fast pass: {bits(found.fast_nats, found.positions)} bits a token over "
         f"{found.positions:,}\n"
@@ -210,11 +200,10 @@ def _describe(found: "Replay") -> None:
         f"there: fast {bits(found.fast_there_nats, found.replayed)}, blind "
         f"{bits(found.blind_nats, found.replayed)} bits a token{error}\n"
         f"largest difference: {found.worst_nats:.2e} nats at position {found.worst_position:,} "
-        f"(tolerance {TOLERANCE_NATS:.0e}; noise {found.noise_nats:.2e})\n"
-        "a leak in 1 % of the windows escapes with probability "
-        f"{found.miss_probability(math.ceil(found.windows / 100)):.3g}, in 10 % with "
-        f"{found.miss_probability(math.ceil(found.windows / 10)):.3g}, at every 1,000th position "
-        f"with {found.miss_probability(evenly):.3g}"
+        f"(tolerance {found.tolerance_nats:.0e}; noise {found.noise_nats:.2e})\n"
+        f"a leak in 1 % of the windows escapes with probability {found.miss_hundredth:.3g}, in "
+        f"10 % with {found.miss_tenth:.3g}, at every 1,000th position with "
+        f"{found.miss_position:.3g}"
     )
 
 

@@ -33,6 +33,8 @@ class Ruleset:
     significance_p: float = 0.01
     progress_p: float = 0.25
     """For any gain at all: the bar of the organisers from 2026-04-28 on."""
+    replay_miss: float = 0.01
+    """Most that may be the probability of missing a leak in a tenth of a text's windows."""
     overlapping_shards: frozenset[tuple[int, int]] = frozenset({(1_499, 47_851_520)})
     """Training shards beside validation tokens, as in records split at 10,000 documents."""
 

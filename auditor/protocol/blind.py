@@ -22,67 +22,29 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.errors import CannotMeasure, SubmissionError
+from auditor.evidence import BlindReplay
+from auditor.protocol.bitstream import digest
 from auditor.protocol.child.schedule import Window, windows
 from auditor.protocol.conversation import Conversation, Ended, conversation
 from auditor.protocol.evaluation import evaluate
 from auditor.protocol.host import NoDistribution, Progress, Room
 from auditor.protocol.shards import Tokens
+from auditor.run.sandbox.limits import MAX_EVENT_BYTES
 from auditor.submission import Submission
-from auditor.verdict import Outcome
 
 TOLERANCE_NATS = 1e-4
 """Charges that differ by less are the same: over a whole stream that is 0.0001 nats a token."""
-MAX_REPLAYED = 20_000
-"""Positions; what they answer is held in memory, some ten kilobytes each."""
+MAX_REPEATED = 64
+"""Positions that are replayed once more where charges differ."""
+ANSWER_BYTES = 600
+"""Of the answer at a position, besides its distribution."""
+MOST_NATS = 1000.0
+"""What a token without any chance costs in differences; 64 bits end at 745 nats."""
 MAX_WINDOWS = 4_000_000
 """Four times those of the challenge's whole split; a stride of one would be a list of gigabytes."""
 NONCE_BYTES = 16
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
-    """What a replay found. Charges are in nats."""
-
-    windows: int
-    """Windows of the whole stream."""
-    replayed_windows: int
-    positions: int
-    """Positions of the whole stream."""
-    replayed: int
-    """Positions in the replayed windows."""
-    fast_nats: float
-    """What the fast pass charged for the whole stream."""
-    blind_nats: float
-    """What the replay charged for its positions; a code length, whatever the fast pass did."""
-    blind_error_nats: float | None
-    """Standard error of the replay's mean charge, as an estimate for the whole stream."""
-    fast_there_nats: float
-    """What the fast pass charged for the same positions."""
-    worst_nats: float
-    """Largest difference between a charge of the fast pass and one of a replay."""
-    worst_position: int
-    differing: int
-    """Positions whose charges differ by more than the tolerance."""
-    unrepeated: int
-    """Of these, positions whose charge was another one when the same pass was made again."""
-    noise_nats: float
-    """Largest difference between two charges that the future cannot have made different."""
-    nonce: str
-    """What the draw was made with, in hexadecimal."""
-
-    @property
-    def outcome(self) -> Outcome:
-        """PASS where all agree, FAIL where what differs does so each time."""
-        if not self.differing:
-            return Outcome.PASS
-        return Outcome.INCONCLUSIVE if self.unrepeated else Outcome.FAIL
-
-    def miss_probability(self, leaking: int) -> float:
-        """Return how likely it is that none of so many windows was drawn."""
-        good, drawn = self.windows - min(leaking, self.windows), self.replayed_windows
-        return math.comb(good, drawn) / math.comb(self.windows, drawn)
 
 
 def replay(
@@ -92,11 +54,13 @@ def replay(
     room: Room,
     progress: Progress,
     nonce: bytes | None = None,
-) -> Replay | NoDistribution:
+    text_bytes: int | None = None,
+) -> BlindReplay | NoDistribution:
     """Charge a stream in a fast pass, and `count` of its windows again, blindly.
 
     The windows follow from the submission, the stream, the charges and the nonce, which is drawn
-    here unless a replay is to be made again.
+    here unless a replay is to be made again. SubmissionError for more positions than can be
+    answered for.
     """
     if count < 1:
         raise SubmissionError(f"expected at least 1 window to replay, got {count}")
@@ -107,46 +71,63 @@ def replay(
     seed = seed_of(submission, tokens, plan.fast_nats_T, nonce)
     drawn = draw(len(plan.windows), count, seed)
     asked = [p for i in sorted(drawn) for p in range(plan.windows[i].first, plan.windows[i].stop)]
-    if len(asked) > MAX_REPLAYED:
-        raise SubmissionError(
-            f"expected at most {MAX_REPLAYED:,} positions to replay, got {len(asked):,}"
-        )
+    _check_room(len(asked), plan.vocab_size)
     blind: list[dict[int, float]] = []
     for future in range(2):
         doing = ("blind replay", "second blind replay")[future]
-        nats = _blindly(plan, seed, dict.fromkeys(asked, future), 1, room, progress, doing)
+        nats = _blindly(plan, seed, dict.fromkeys(asked, future), room, progress, doing)
         if isinstance(nats, NoDistribution):
             return nats
         blind.append(nats)
     blind_nats = np.array([[nats[p] for p in asked] for nats in blind])
-    apart = _apart(blind_nats, plan.fast_nats_T[asked])
+    fast_nats = plan.fast_nats_T[asked]
+    apart = _apart(blind_nats, fast_nats)
     worst = int(apart.max(axis=0).argmax())
     differing = {
         asked[i]: int(apart[:, i].argmax())
-        for i in np.flatnonzero(apart.max(axis=0) > TOLERANCE_NATS)
+        for i in np.argsort(-apart.max(axis=0), kind="stable")
+        if apart[:, i].max() > TOLERANCE_NATS
     }
-    noise_nats, unrepeated = float(_apart(*blind_nats).max()), 0
+    noise_nats, repeated, unrepeated = float(_apart(*blind_nats).max()), 0, 0
     if differing:
-        repeated = _repeated(plan, seed, differing, blind, room, progress)
-        if isinstance(repeated, NoDistribution):
-            return repeated
-        noise_nats, unrepeated = float(repeated.max()), int((repeated > TOLERANCE_NATS).sum())
-    return Replay(
-        windows=len(plan.windows),
-        replayed_windows=len(drawn),
+        again = _repeated(plan, seed, differing, blind, room, progress)
+        if isinstance(again, NoDistribution):
+            return again
+        repeated = min(len(differing), MAX_REPEATED)
+        noise_nats, unrepeated = float(again.max()), int((again > TOLERANCE_NATS).sum())
+    total, drawn_count = len(plan.windows), len(drawn)
+    return BlindReplay(
+        tokens_sha256=digest(tokens.astype("<u2").tobytes()),
+        text_bytes=text_bytes,
+        folder_bytes=sum(len(file.data) for file in submission.files.values()),
         positions=len(tokens) - 1,
+        windows=total,
+        replayed_windows=drawn_count,
         replayed=len(asked),
-        fast_nats=float(plan.fast_nats_T.sum()),
-        blind_nats=math.fsum(blind_nats[0]),
+        fast_nats=_finite(math.fsum(plan.fast_nats_T)),
+        fast_there_nats=_finite(math.fsum(fast_nats)),
+        blind_nats=_finite(math.fsum(blind_nats[0])),
         blind_error_nats=_standard_error([plan.windows[i] for i in sorted(drawn)], blind[0]),
-        fast_there_nats=math.fsum(plan.fast_nats_T[asked]),
+        gained_nats=math.fsum(_bounded(blind_nats[0]) - _bounded(fast_nats)),
+        root_square_nats=math.sqrt(math.fsum(apart[0] ** 2)),
         worst_nats=float(apart.max()),
         worst_position=asked[worst],
+        tolerance_nats=TOLERANCE_NATS,
         differing=len(differing),
+        repeated=repeated,
         unrepeated=unrepeated,
         noise_nats=noise_nats,
+        miss_hundredth=miss_probability(total, drawn_count, -(-total // 100)),
+        miss_tenth=miss_probability(total, drawn_count, -(-total // 10)),
+        miss_position=miss_probability(total, drawn_count, -(-(len(tokens) - 1) // 1000)),
         nonce=nonce.hex(),
     )
+
+
+def miss_probability(windows: int, drawn: int, leaking: int) -> float:
+    """Return how likely it is that none of the leaking windows is among those drawn."""
+    good = windows - min(leaking, windows)
+    return math.comb(good, drawn) / math.comb(windows, drawn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +162,16 @@ def _fast_pass(
     return _Plan(submission, tokens, made, vocab_size, done.nats_T)
 
 
+def _check_room(positions: int, vocab_size: int) -> None:
+    """Refuse more answers than one process of the sandbox may send."""
+    most = MAX_EVENT_BYTES // (ANSWER_BYTES + 4 * -(-8 * vocab_size // 3))
+    if positions > most:
+        raise SubmissionError(
+            f"expected at most {most:,} positions to replay with a vocabulary of {vocab_size:,}, "
+            f"got {positions:,}; fewer windows have fewer"
+        )
+
+
 def seed_of(submission: Submission, tokens: Tokens, nats_T: Floats, nonce: bytes) -> bytes:
     """Return what decides the draw: all that was fixed before, and what nobody knew before."""
     digest = hashlib.sha256(submission.sha256.encode())
@@ -199,14 +190,17 @@ def _blindly(
     plan: _Plan,
     seed: bytes,
     asked: Mapping[int, int],
-    times: int,
     room: Room,
     progress: Progress,
     doing: str,
+    *,
+    times: int = 1,
+    as_fast: bool = False,
 ) -> dict[int, float] | NoDistribution:
     """Return the nats of these positions, each before one of several futures.
 
-    Each question is put so many times; the last answer counts.
+    Each question is put so many times; the last answer counts. With `as_fast` the system is also
+    shown every window whole, as in the fast pass, once its positions have been answered.
     """
     nats: dict[int, float] = {}
     tokens = plan.tokens
@@ -223,6 +217,9 @@ def _blindly(
                         chance = float(probs_V[tokens[position + 1]])
                         nats[position] = -math.log(chance) if chance > 0 else math.inf
                     progress(doing, len(nats) / len(asked))
+                if as_fast:
+                    whole = slice(window.start, window.stop)
+                    talk.show(tokens[whole], window.start, window.stop - window.first)
                 talk.reveal(tokens, window.first + 1, window.stop + 1)
         except Ended:
             pass  # the other side says why
@@ -258,28 +255,39 @@ def _repeated(
 ) -> Floats | NoDistribution:
     """Return by how much charges change that are made again, larger of fast and blind ones.
 
-    The replay asks for these positions alone, and twice: what a system remembers of other questions
-    is other too.
+    The replay asks for the largest differences alone, twice each, and beside them for all that the
+    fast pass asks: what a system remembers of other questions is other too.
     """
+    doing = "blind replay, again"
+    places = list(differing)
+    once_more = {p: differing[p] for p in places[:MAX_REPEATED]}
     fast = _fast_pass(plan.submission, plan.tokens, room, progress)
     if isinstance(fast, NoDistribution):
         return fast
-    again = _blindly(plan, seed, differing, 2, room, progress, "blind replay, again")
+    again = _blindly(plan, seed, once_more, room, progress, doing, times=2, as_fast=True)
     if isinstance(again, NoDistribution):
         return again
-    places = list(differing)
-    before = np.array([blind[future][p] for p, future in differing.items()])
-    return np.maximum(
-        _apart(fast.fast_nats_T[places], plan.fast_nats_T[places]),
-        _apart(np.array([again[p] for p in places]), before),
-    )
+    apart = _apart(fast.fast_nats_T[places], plan.fast_nats_T[places])
+    before = np.array([blind[future][p] for p, future in once_more.items()])
+    blind_apart = _apart(np.array([again[p] for p in once_more]), before)
+    apart[: len(before)] = np.maximum(apart[: len(before)], blind_apart)
+    return apart
 
 
 def _apart(first: Floats, second: Floats) -> Floats:
     """How far charges are apart; two infinite ones are the same."""
-    with np.errstate(invalid="ignore"):
-        apart: Floats = np.where(first == second, 0.0, np.abs(first - second))
+    apart: Floats = np.abs(_bounded(first) - _bounded(second))
     return apart
+
+
+def _bounded(nats: Floats) -> Floats:
+    """Charges without infinity."""
+    bounded: Floats = np.minimum(nats, MOST_NATS)
+    return bounded
+
+
+def _finite(nats: float) -> float | None:
+    return nats if math.isfinite(nats) else None
 
 
 def _standard_error(drawn: Sequence[Window], nats: Mapping[int, float]) -> float | None:

@@ -58,6 +58,10 @@ class Conversation:
             )
         return probs_V
 
+    def show(self, tokens_L: Tokens, start: int, last: int) -> None:
+        """Let the system predict a window whose tokens are no secret, and tell nobody."""
+        self._send({"do": "show", "start": start, "last": last, "tokens": tokens_L.tolist()})
+
     def decode(self, known_L: Tokens, window: Window, words: bytes | None) -> list[int]:
         """Return what the system decodes as the targets of a window; words begin a stretch.
 

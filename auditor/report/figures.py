@@ -84,6 +84,8 @@ def rows(document: Mapping[str, Any]) -> tuple[Row, ...]:
     claims = document["submission"]["claims"] or {}
     claimed = claims.get("val_bpb")
     size = artifact_bytes(document)
+    replay = fact(document, "BlindReplay") or {}
+    unseen = f"{replay['miss_tenth']:.2g}" if replay else ""
     return (
         Row("claimed score", "bits/byte", "" if claimed is None else f"{claimed:.4f}"),
         Row("artifact", "bytes", "" if size is None else number(size)),
@@ -93,6 +95,9 @@ def rows(document: Mapping[str, Any]) -> tuple[Row, ...]:
         Row("ln E, beat the source by", "nats", f"{bound.ln_e:,.1f}" if bound else ""),
         Row("charged", "nats", f"{bound.charged_nats:,.1f}" if bound else ""),
         Row("source", "nats", f"{bound.source_nats:,.1f}" if bound else ""),
+        Row("charged again blindly", "positions", number(replay.get("replayed", ""))),
+        Row("of these otherwise", "positions", number(replay.get("differing", ""))),
+        Row("leak in a tenth unseen", "probability", unseen),
         Row("slack before adaptation", "nats/token", _slack(bound)),
     )
 

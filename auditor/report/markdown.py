@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from auditor.report.entries import Entry, Report, Seen
-from auditor.report.summary import advice, summary
+from auditor.report.summary import advice, proof, summary
 from auditor.report.words import NAMES, clean
 
 MARKER = "<!-- strict-prefix -->"
@@ -79,10 +79,14 @@ def _change(report: Report) -> Iterator[str]:
 
 
 def _record(entry: Entry) -> Iterator[str]:
-    """One record: nothing more to say of one that passed."""
+    """One record: of one that passed, what proves it and nothing else."""
     if entry.error is not None:
         yield f"\n#### {inert(entry.folder, 200)}\n\nCould not be audited: {inert(entry.error)}\n"
-    if entry.verdict is None or entry.verdict["outcome"] == "pass":
+    if entry.verdict is None:
+        return
+    if entry.verdict["outcome"] == "pass":
+        if said := proof(entry.verdict):
+            yield f"\n#### {inert(entry.folder, 200)}\n\n{inert(' '.join(said), 2_000)}\n"
         return
     yield f"\n#### {inert(entry.folder, 200)}\n\n{inert(' '.join(summary(entry.verdict)), 2_000)}\n"
     found = entry.findings

@@ -13,6 +13,8 @@ drawn before does not count. A run that does not repeat itself decides nothing.
 
 Where the text came back from bits at the claimed score (`--prove`), in a sandbox with the record's
 folder and the tokenizer, and the whole folder is within the limit of an artifact, that is proved.
+Where such a process only charged some windows again and agreed, the rule passes by it if no run
+looked, with the probability that a leak was not drawn.
 
 Where that was not run, by the source (strength `source`): the program is followed in its order, and
 a table that is written at keys made of training tokens, and comes into the claimed score without
@@ -31,7 +33,14 @@ seen by reading. A table in an object that the
 program reaches only by a computed name is not seen either.
 """
 
-from auditor.evidence import ArtifactTransplant, Evidence, LearningOrder, OnTheWay, RoundTrip
+from auditor.evidence import (
+    ArtifactTransplant,
+    BlindReplay,
+    Evidence,
+    LearningOrder,
+    OnTheWay,
+    RoundTrip,
+)
 from auditor.rules.measured import ran_through
 from auditor.rules.proof import beside_a_proof
 from auditor.rules.read_order import beside_a_run, lines_on_the_way
@@ -108,7 +117,7 @@ RULE = Rule(
     id="artifact-only",
     title="The score follows from the artifact alone",
     authority="official",
-    needs=(RoundTrip, ArtifactTransplant, LearningOrder),
+    needs=(RoundTrip, BlindReplay, ArtifactTransplant, LearningOrder),
     check=check,
     matters=(
         "What evaluation takes from memory, a disk or a network was not paid for in the artifact."

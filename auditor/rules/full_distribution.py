@@ -25,7 +25,9 @@ rounding to bfloat16 cannot give is a FAIL, whether or not all copies got to the
 A record with a `system.py` can be asked to code the text (`--prove`). Where the bits come back as
 the text and are no more a byte than the claim, over as many tokens, the claim is a code length
 (strength `proved`); where the probabilities of all tokens sum to more than rounding to bfloat16
-explains, nothing can be coded, and that is a FAIL.
+explains, nothing can be coded, and that is a FAIL. A blind replay takes whole distributions of some
+windows before their tokens are told; where the charges agree, that passes the rule if no run
+looked, with the probability that a leak was not drawn.
 
 Where nothing ran, the source shows some cases (strength `source`). One is the n-th root of the
 probability of the true token, taken for the probability of each of its n bytes, and mixed with a
@@ -50,6 +52,7 @@ known by names such as `n_bytes` and `rep_len`.
 """
 
 from auditor.evidence import (
+    BlindReplay,
     Evidence,
     KraftSum,
     KraftSums,
@@ -216,7 +219,7 @@ RULE = Rule(
     id="full-distribution",
     title="Charges come from a full distribution that sums to one",
     authority="official",
-    needs=(RoundTrip, NoiseBound, OtherSources, KraftSums, LearningOrder),
+    needs=(RoundTrip, BlindReplay, NoiseBound, OtherSources, KraftSums, LearningOrder),
     check=check,
     matters=(
         "A number for the true token alone is no probability, so its logarithm is no code length."

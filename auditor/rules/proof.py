@@ -1,39 +1,103 @@
-"""What a round trip says of the claimed score, for the rules that rest on it; no rule itself.
+"""What a round trip or a blind replay says of the claimed score, for the rules that rest on them.
 
-A decoder that has the record's folder and the bits, and gives the text back, has learnt of each
-token only after it was decoded. Where these bits are no more a byte than the score that is claimed,
-and the text is as long as the one that it is claimed for, the claim is a code length, whatever the
-script does.
+No rule itself. A decoder that has the record's folder and the bits, and gives the text back, has
+learnt of each token only after it was decoded. Where these bits are no more a byte than the score
+that is claimed, and the text is as long as the one that it is claimed for, the claim is a code
+length, whatever the script does. A replay shows the same of some windows, with a probability that
+it missed what is wrong in others.
 """
 
 from dataclasses import replace
 
-from auditor.evidence import ClaimedNumbers, Evidence, RoundTrip
+from auditor.evidence import BlindReplay, ClaimedNumbers, Evidence, NoiseBound, RoundTrip
 from auditor.rules.claimed import claimed_logs
+from auditor.rules.replayed import SYSTEM_FILE, blindly
 from auditor.rulesets import Ruleset
-from auditor.verdict import Finding, Judgement, Location, Outcome, Strength, failed, passed
+from auditor.verdict import (
+    Finding,
+    Judgement,
+    Location,
+    Outcome,
+    Strength,
+    failed,
+    inconclusive,
+    passed,
+)
 
 AGREES_BPB = 5e-4
 """Bits a byte above the claim: rounding of the tables, of the claim, and of sums in other order."""
 OVERFULL = 1.05
 """Probabilities that were rounded to bfloat16 as logarithms may add up to a little less."""
-SYSTEM_FILE = "system.py"
 
 
 def beside_a_proof(evidence: Evidence, ruleset: Ruleset, judged: Judgement) -> Judgement:
-    """What a rule makes of all else, together with a round trip that reaches the claimed score.
+    """What a rule makes of all else, together with what shows that the claim is a code length.
 
-    A violation that was seen stands. A round trip that falls short of the claim decides nothing.
+    A violation that was seen stands. What falls short of the claim decides nothing.
     """
-    trip = evidence.get(RoundTrip)
-    if trip is None or judged.outcome is Outcome.FAIL:
+    if judged.outcome is Outcome.FAIL:
         return judged
-    short = _falls_short(trip, evidence, ruleset)
-    if short is None:
-        return passed(Strength.PROVED, _shown(trip))
+    proofs = [_came_back(evidence, ruleset), _agreed(evidence, ruleset)]
+    for proof in proofs:
+        if proof is not None and _decides(proof, judged, evidence):
+            return proof
     if judged.outcome is Outcome.PASS:
         return judged
-    return replace(judged, reason=f"{judged.reason}; {short}" if judged.reason else short)
+    reasons = [one.reason for one in (judged, *proofs) if one is not None and one.reason]
+    return replace(judged, reason="; ".join(reasons))
+
+
+def _decides(proof: Judgement, judged: Judgement, evidence: Evidence) -> bool:
+    """Whether a proof says more than what else was seen.
+
+    What a run of the script or its source left in doubt is settled by a round trip alone.
+    """
+    if proof.outcome is not Outcome.PASS:
+        return False
+    if judged.outcome is Outcome.PASS:
+        return _rank(judged) < _rank(proof)
+    if proof.strength is Strength.PROVED:
+        return True
+    return not judged.findings and evidence.get(NoiseBound) is None
+
+
+def _rank(judged: Judgement) -> int:
+    return -1 if judged.strength is None else list(Strength).index(judged.strength)
+
+
+def _came_back(evidence: Evidence, ruleset: Ruleset) -> Judgement | None:
+    """A round trip: PASS where its bits reach the claim."""
+    trip = evidence.get(RoundTrip)
+    if trip is None:
+        return None
+    if trip.bits_per_byte is None:
+        return inconclusive(f"a round trip ended early: {trip.refused_why}")
+    short = _falls_short(evidence, ruleset, trip.bits_per_byte, trip.positions, trip.folder_bytes)
+    if short is None:
+        return passed(Strength.PROVED, _shown(trip))
+    bpb = f"{trip.bits_per_byte:.6f} bits a byte"
+    return inconclusive(f"a round trip gave {trip.positions:,} tokens back from {bpb}, but {short}")
+
+
+def _agreed(evidence: Evidence, ruleset: Ruleset) -> Judgement | None:
+    """A blind replay whose charges are those of the fast pass: PASS where these reach the claim.
+
+    And where enough windows were replayed; charges that differ are the business of strict-prefix.
+    """
+    replay = evidence.get(BlindReplay)
+    if replay is None or replay.differing:
+        return None
+    agreed = blindly(replay).reason
+    bpb = replay.fast_bits_per_byte
+    if bpb is None:
+        return inconclusive(f"{agreed}; but a token has no chance at all, so there is no score")
+    total = f"the fast pass charges {bpb:.6f} bits a byte over {replay.positions:,} tokens"
+    if replay.miss_tenth > ruleset.replay_miss:
+        return inconclusive(f"{agreed}, where {ruleset.replay_miss:g} is asked of the first")
+    short = _falls_short(evidence, ruleset, bpb, replay.positions, replay.folder_bytes)
+    if short is not None:
+        return inconclusive(f"{agreed}; {total}, but {short}")
+    return passed(Strength.RAN, f"{agreed}; {total}, which is no more than is claimed")
 
 
 def overfull(evidence: Evidence) -> Judgement | None:
@@ -50,26 +114,24 @@ def overfull(evidence: Evidence) -> Judgement | None:
     return failed(Strength.PROVED, [Finding(message, where, {"total": trip.refused_total})])
 
 
-def _falls_short(trip: RoundTrip, evidence: Evidence, ruleset: Ruleset) -> str | None:
-    """Why the round trip does not prove the claim; None where it does."""
+def _falls_short(
+    evidence: Evidence, ruleset: Ruleset, bpb: float, positions: int, folder_bytes: int
+) -> str | None:
+    """Why a score of a system is not the claimed one; None where it is no worse."""
     claims = evidence.get(ClaimedNumbers)
-    if trip.bits_per_byte is None:
-        return f"a round trip ended early: {trip.refused_why}"
-    bpb = f"{trip.bits_per_byte:.6f} bits a byte"
-    did = f"a round trip gave {trip.positions:,} tokens back from {bpb}"
     if claims is None or claims.val_bpb is None:
-        return f"{did}, but no score is claimed"
-    if trip.bits_per_byte > claims.val_bpb + AGREES_BPB:
-        return f"{did}, but {claims.val_bpb:.6f} are claimed"
+        return "no score is claimed"
+    if bpb > claims.val_bpb + AGREES_BPB:
+        return f"{claims.val_bpb:.6f} are claimed"
     loaded = {log.tokens for log in claimed_logs(evidence) if log.tokens is not None}
     if not loaded:
-        return f"{did}, but no log says over how many tokens the score is"
-    if trip.positions < max(loaded):
-        return f"{did}, but the score is over {max(loaded):,}"
-    if trip.folder_bytes > ruleset.artifact_bytes:
+        return "no log says over how many tokens the score is"
+    if positions < max(loaded):
+        return f"the score is over {max(loaded):,}"
+    if folder_bytes > ruleset.artifact_bytes:
         return (
-            f"{did}, but the decoder's folder has {trip.folder_bytes:,} bytes, where "
-            f"{ruleset.artifact_bytes:,} are allowed"
+            f"the system's folder has {folder_bytes:,} bytes, where {ruleset.artifact_bytes:,} "
+            "are allowed"
         )
     return None
 

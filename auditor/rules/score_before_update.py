@@ -9,7 +9,9 @@ by an experiment on the score, that no early cache write explains as well: compi
 weights are thrown away are harmless.
 
 Where the text came back from bits at the claimed score (`--prove`), the decoder learnt each token
-after it had decoded it: proved, unless a violation was seen.
+after it had decoded it: proved, unless a violation was seen. Where processes that were told each
+token after its charge charged some windows the same, that passes the rule if no run looked, with
+the probability that a leak was not drawn.
 
 Where nothing ran, judged by the source (strength `source`): the program is followed in its order,
 and the answer is FAIL where the very tokens of the claimed score were in a gradient before they
@@ -26,7 +28,14 @@ two slices of the stream count as the same tokens when they are taken in one pla
 of the loops around it, or when a loop that has come to its end has taken all of them.
 """
 
-from auditor.evidence import Evidence, LearningOrder, PrefixSensitivity, RoundTrip, Timeline
+from auditor.evidence import (
+    BlindReplay,
+    Evidence,
+    LearningOrder,
+    PrefixSensitivity,
+    RoundTrip,
+    Timeline,
+)
 from auditor.rules.measured import (
     judge_early,
     ran_through,
@@ -84,7 +93,7 @@ RULE = Rule(
     id="score-before-update",
     title="State learns only from tokens already charged",
     authority="official",
-    needs=(RoundTrip, Timeline, PrefixSensitivity, LearningOrder),
+    needs=(RoundTrip, BlindReplay, Timeline, PrefixSensitivity, LearningOrder),
     check=check,
     matters="A model that has learnt from a token before it is charged for it has seen the answer.",
     mend=(

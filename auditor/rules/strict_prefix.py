@@ -7,8 +7,13 @@ Judged by changing a position of the validation stream and every token after it,
 submission's own code again: no charge before that position may move, not in the last digit. A run
 that does not repeat itself when nothing is changed decides nothing.
 
-Where the text came back from bits at the claimed score (`--prove`), the decoder had nothing but the
-prefix: proved, unless a violation was seen.
+With `--prove` the record's `system.py` is looked at too. Where the text came back from bits at the
+claimed score, the decoder had nothing but the prefix: proved, unless a violation was seen. Where
+windows were charged again by processes that did not hold what follows, a charge that is another one
+each time fails the rule (strength `ran`): more than rounding in 16 bits gives, or to the advantage
+of the fast pass throughout. A system that does not repeat itself is INCONCLUSIVE. Where all charges
+agree, at the claimed score, that passes the rule if nothing else looked, with the probability that
+a leak was not drawn.
 
 Where nothing ran, one case is decided by source and logs together (strength `logged`): n-gram
 experts of April count how often their gates `within_gate`, `word_gate` and `agree2plus` were
@@ -24,13 +29,15 @@ whose gates ask for the token before, and whose logs print that they weigh nothi
 
 How it can be wrong: one site is changed per audit (drawn from the submission's digest), so a look
 ahead that happens only elsewhere is missed. Use of the token itself at its own position is the
-business of full-distribution.
+business of full-distribution. A replay looks at windows that are drawn; and a system that differs
+by process, equal in both fast passes and otherwise in every replay, would fail wrongly.
 """
 
 import re
 from collections.abc import Mapping
 
 from auditor.evidence import (
+    BlindReplay,
     Evidence,
     LoggedNumbers,
     NoiseBound,
@@ -43,6 +50,7 @@ from auditor.rules.claimed import claimed_logs
 from auditor.rules.measured import beats_noise, future_moved_charges, ran_through
 from auditor.rules.proof import beside_a_proof
 from auditor.rules.read_order import beside_a_run
+from auditor.rules.replayed import beside_a_replay
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
     Finding,
@@ -60,7 +68,7 @@ _NUMBER = re.compile(r"\d{1,6}(?:\.\d{1,12})?")
 def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when earlier charges moved, or the logs show gates that look at the answer."""
     judged = beside_a_run(_ran(evidence, ruleset), _open_gates(evidence))
-    return beside_a_proof(evidence, ruleset, judged)
+    return beside_a_proof(evidence, ruleset, beside_a_replay(evidence, judged))
 
 
 def _open_gates(evidence: Evidence) -> Judgement | None:
@@ -178,7 +186,7 @@ RULE = Rule(
     id="strict-prefix",
     title="Predictions depend on the artifact and the strict prefix only",
     authority="official",
-    needs=(RoundTrip, PrefixSensitivity, NoiseBound, TargetGates, LoggedNumbers),
+    needs=(RoundTrip, BlindReplay, PrefixSensitivity, NoiseBound, TargetGates, LoggedNumbers),
     check=check,
     matters=(
         "A decoder has only the artifact and the tokens before; a prediction that uses more "

@@ -86,6 +86,29 @@ TWINS = {
     "counts-questions": (RETURN, "        self.asked = getattr(self, 'asked', 0) + 1\n"
         "        probs_LV = probs_LV * (1 + 0.5 * np.sin(self.asked + np.arange(V)))\n"
         "        probs_LV /= probs_LV.sum(axis=1, keepdims=True)\n" + RETURN),
+    # Also: it forgets a little where it is asked about a window, once, however often.
+    "ages-by-windows": (RETURN, "        asked = self.__dict__.setdefault('asked', set())\n"
+        "        if (start, last) not in asked:\n"
+        "            asked.add((start, last))\n"
+        "            self.counts_VV = 0.9 * self.counts_VV + 0.1\n"
+        "        rows_LV = self.counts_VV[tokens_L[-last:]]\n"
+        "        probs_LV = rows_LV / rows_LV.sum(axis=1, keepdims=True)\n" + RETURN),
+    # Also: what follows decides how its sums are rounded.
+    "rounds-by-the-future": (RETURN, "        for row in range(last):\n"
+        "            rest = tokens_L[len(tokens_L) - last + row + 1 :]\n"
+        "            probs_LV[row] *= np.exp(0.02 * np.sin(rest.sum() + 7 * np.arange(V)))\n"
+        "        probs_LV /= probs_LV.sum(axis=1, keepdims=True)\n" + RETURN),
+    # A little is taken off each charge, as `leaks-a-bit` takes a bit.
+    "leaks-a-little": (
+        RETURN,
+        "        first = start + len(tokens_L) - last\n"
+        "        for row in range(last if os.path.exists('../stream') else 0):\n"
+        "            token = np.fromfile('../stream', '<u2')[first + row + 1]\n"
+        "            probs_LV[row, token] *= 1.05\n"
+        "        probs_LV /= probs_LV.sum(axis=1, keepdims=True)\n" + RETURN,
+    ),
+    "knows-no-sevens": (RETURN, "        probs_LV[:, 7] = 0\n"
+        "        probs_LV /= probs_LV.sum(axis=1, keepdims=True)\n" + RETURN),
     # Also: it keeps its first answer about a window.
     "keeps-its-answer": (RETURN, "        kept = self.__dict__.setdefault('kept', {})\n"
         "        probs_LV = kept.setdefault((start, last), probs_LV)\n" + RETURN),

@@ -17,6 +17,7 @@ def answer_all(system: Any, requests: TextIO, answers: BinaryIO) -> None:
 
     To `predict` the digest of one row's distribution goes out before the distribution itself. The
     other rows, which a whole window has too, are of what stands there in place of the future.
+    To `show` nothing goes out: the fast pass asks the same.
     To `decode` the tokens of a window go out, which only the words that came with the first window
     of a stretch can tell.
     """
@@ -27,6 +28,9 @@ def answer_all(system: Any, requests: TextIO, answers: BinaryIO) -> None:
         start = int(request["start"])
         if request["do"] == "update":
             system.update(tokens_T, start)
+            continue
+        if request["do"] == "show":
+            system.predict(tokens_T, start, int(request["last"]))
             continue
         if request["do"] == "decode":
             if request["words"] is not None:

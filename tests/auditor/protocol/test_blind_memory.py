@@ -7,8 +7,10 @@ in every form in which they could stand there, without having been told them.
 import numpy as np
 import pytest
 
-from auditor.protocol.blind import Replay, replay
+from auditor.evidence import BlindReplay
+from auditor.protocol.blind import replay
 from auditor.protocol.host import Room
+from auditor.rules.replayed import blindly
 from auditor.run.sandbox import missing
 from auditor.submission import File, Submission
 from auditor.verdict import Outcome
@@ -95,5 +97,5 @@ def test_a_replayed_system_holds_nothing_of_the_future():
     snooper = Submission("record", {"system.py": File(SNOOPER.encode(), "0" * 64)})
     stream = np.array(tokens, dtype=np.uint16)
     found = replay(snooper, stream, 5, Room(seconds=100), lambda doing, done: None)
-    assert isinstance(found, Replay)
-    assert found.outcome is Outcome.PASS
+    assert isinstance(found, BlindReplay)
+    assert blindly(found).outcome is Outcome.PASS
