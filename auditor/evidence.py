@@ -650,7 +650,8 @@ class RoundTrip:
     bits: int | None
     """Of the coded tokens; None where nothing can be coded."""
     ideal_bits: float | None
-    """Minus log2 of the system's probabilities, as its process reports it."""
+    """Minus log2 of the system's probabilities, as its process reports it; None where that is no
+    number, since a token had no chance at all."""
     refused_position: int | None
     """Where the system gave no distribution; None where all came back."""
     refused_total: float | None

@@ -215,7 +215,7 @@ def _reporting(positions: int, progress: Progress) -> Callable[[dict[str, Any]],
     def listen(message: dict[str, Any]) -> None:
         done = message.get("done")
         if message["kind"] == "progress" and isinstance(done, int):
-            progress("fast pass", max(0.0, min(done / positions, 1.0)))
+            progress("fast pass", min(max(done, 0), positions) / positions)
 
     progress("fast pass", 0.0)
     return listen

@@ -117,7 +117,7 @@ def drive(
             on_event=note,
             stdin=requests,
         )
-        broken = _broken(messages)
+        broken = _broken(messages, int(task["positions"]))
         if broken is None and (finished.timed_out or finished.returncode):
             raise CannotMeasure(_how_it_ended(finished, room))
         data = None if result is None or broken else _read_result(root, result)
@@ -171,13 +171,15 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return message if isinstance(message, dict) and isinstance(message.get("kind"), str) else None
 
 
-def _broken(messages: list[dict[str, Any]]) -> NoDistribution | None:
+def _broken(messages: list[dict[str, Any]], positions: int) -> NoDistribution | None:
     for message in messages:
         if message["kind"] == "no-distribution":
             try:
-                total = float(message["total"])
+                total, position = float(message["total"]), int(message["position"])
+                if not 0 <= position < positions:
+                    raise ValueError(f"expected a position below {positions:,}")
                 return NoDistribution(
-                    position=int(message["position"]),
+                    position=position,
                     total=total if math.isfinite(total) else None,
                     why=str(message["why"])[:300],
                 )

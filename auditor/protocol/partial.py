@@ -117,12 +117,14 @@ def encode(
         return driven.broken
     words = driven.result or b""
     parts = _parts(driven, len(words))
-    about = driven.message("loaded")
+    try:
+        about = {name: int(driven.message("loaded")[name]) for name in ("window_tokens", "stride")}
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise CannotMeasure(f"the system's process sent nonsense: {error!r}") from error
     header = {
         "format": FORMAT,
         "positions": positions,
-        "window_tokens": int(about["window_tokens"]),
-        "stride": int(about["stride"]),
+        **about,
         "stretch_tokens": each,
         "stretches": [[p.stretch.first, p.stretch.stop, p.words_bytes] for p in parts],
         "tokens_sha256": digest(stream),

@@ -1,5 +1,6 @@
 """What a record's own system makes of a text, as evidence: a round trip and a blind replay."""
 
+import math
 from dataclasses import dataclass
 
 from auditor.errors import CannotMeasure, SubmissionError
@@ -79,7 +80,8 @@ def _round_trip(
     if isinstance(decoded, NoDistribution):
         evidence.add(_trip(submission, proving, decoded))
         return
-    evidence.add(_trip(submission, proving, None, encoded.bits, encoded.ideal_bits))
+    ideal_bits = encoded.ideal_bits if math.isfinite(encoded.ideal_bits) else None
+    evidence.add(_trip(submission, proving, None, encoded.bits, ideal_bits))
 
 
 def _blind_replay(

@@ -64,7 +64,10 @@ def encode(
         "tokens_sha256": digest(tokens.astype("<u2").tobytes()),
         "files": submission.digests,
     }
-    ideal_nats = float(driven.message("encoded")["ideal_nats"])
+    try:
+        ideal_nats = float(driven.message("encoded")["ideal_nats"])
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise CannotMeasure(f"the system's process sent nonsense: {error!r}") from error
     return Encoded(header=sealed(header, words), words=words, ideal_bits=ideal_nats / math.log(2))
 
 
@@ -110,7 +113,7 @@ def reporting(doing: str, positions: int, progress: Progress) -> Any:
     def listen(message: dict[str, Any]) -> None:
         done = message.get("done")
         if message["kind"] == "progress" and isinstance(done, int):
-            progress(doing, min(done / positions, 1.0))
+            progress(doing, min(max(done, 0), positions) / positions)
 
     progress(doing, 0.0)
     return listen

@@ -52,8 +52,8 @@ def blindly(replay: BlindReplay) -> Judgement:
         )
     message = (
         f"{differ}, and the fast pass gains {replay.gained_nats:,.4g} nats by it; a second fast "
-        f"pass charged the same, and the {replay.repeated:,} largest came out the same in each of "
-        "two more replays"
+        f"pass charged the same, and the {replay.repeated:,} largest came out the same when they "
+        "were replayed twice more"
     )
     numbers = {
         "differing": replay.differing,
