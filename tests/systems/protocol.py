@@ -131,6 +131,7 @@ TWINS = {
         "        __import__('time').sleep(0.01)\n" + RESUMES),
     "forgets": ("        self.before = tokens_T[-1]\n", "        self.before = tokens_T[-1]\n"
         + RESUMES.replace("self.counts_VV, self.before =", "_, self.before =")),
+    "knows-too-few": (f"V = {VOCAB_SIZE}\n", "V = 12\n"),
     "hangs": ("    return Pairs()\n", "    import time\n    time.sleep(99)\n"),
     # The result is read from outside; a link must not lead there to another file.
     "leads-out": ("    return Pairs()\n", "    import atexit, os\n\n    def lead_out():\n"

@@ -70,13 +70,13 @@ def _fast(system: Any, task: dict[str, Any], out: Path, messages: Messages) -> N
         messages.progress(charged.done)
 
     saved = Path("../state").read_bytes() if task["resumes"] else None
-    charged = evaluation.evaluate(system, _stream(), task, saved, save, report)
+    charged = evaluation.evaluate(system, _stream(system), task, saved, save, report)
     (out / "charges").write_bytes(charged.to_bytes())
     messages.send("evaluated", **charged.facts())
 
 
 def _encode(system: Any, task: dict[str, Any], out: Path, messages: Messages) -> None:
-    words, ideal_nats = coding.encode(system, _stream(), messages.progress)
+    words, ideal_nats = coding.encode(system, _stream(system), messages.progress)
     (out / "bits").write_bytes(words.astype("<u4").tobytes())
     messages.send("encoded", ideal_nats=ideal_nats)
 
@@ -90,7 +90,7 @@ def _encode_stretches(system: Any, task: dict[str, Any], out: Path, messages: Me
         count=task["count"],
         seed=bytes.fromhex(task["seed"]),
     )
-    coded = coding.encode_stretches(system, _stream(), drawn, messages.progress)
+    coded = coding.encode_stretches(system, _stream(system), drawn, messages.progress)
     with (out / "bits").open("wb") as file:
         for stretch, words, ideal_nats in coded:
             size = file.write(words.astype("<u4").tobytes())
@@ -108,8 +108,12 @@ def _answer(system: Any, task: dict[str, Any], out: Path, messages: Messages) ->
     answers.answer_all(system, sys.stdin, messages.pipe)
 
 
-def _stream() -> walks.Tokens:
-    return np.frombuffer(Path("../stream").read_bytes(), dtype="<u2").astype(np.int64)
+def _stream(system: Any) -> walks.Tokens:
+    tokens_T = np.frombuffer(Path("../stream").read_bytes(), dtype="<u2").astype(np.int64)
+    largest, vocab_size = int(tokens_T.max()), int(system.vocab_size)
+    if largest >= vocab_size:
+        raise ValueError(f"expected a vocabulary that has token {largest:,}, got {vocab_size:,}")
+    return tokens_T
 
 
 TASKS = {

@@ -109,6 +109,7 @@ def test_a_system_that_does_not_repeat_itself_decodes_to_something_else():
     ("twin", "said", "seconds"),
     [
         ("raises", "expected to end with status 0 gave 1: OSError: no more", 60),
+        ("knows-too-few", "ValueError: expected a vocabulary that has token 23, got 12", 60),
         ("hangs", "expected to end within 2 s still ran then", 2),
         ("leads-out", "left no result", 60),
     ],
