@@ -188,7 +188,7 @@ def test_a_text_comes_back_from_an_exported_record(settings: Settings, tmp_path:
 def proved(folder: Path, settings: Settings) -> tuple[int, dict[str, Any]]:
     """The exit code and the verdict of an audit that only reads, and makes a round trip."""
     words = ["--prove", settings.data_path, "--prove-tokens", settings.val_tokens]
-    words += ["--tokenizer", settings.tokenizer_path, "--format", "json"]
+    words += ["--proof", "round-trip", "--tokenizer", settings.tokenizer_path, "--format", "json"]
     done = auditor("audit", folder, *words)
     return done.returncode, json.loads(done.stdout)
 
