@@ -1,7 +1,6 @@
 """Archives in files named by the SHA-256 of their bytes; a name never stands for half a file."""
 
 import contextlib
-import hashlib
 import os
 import shutil
 import tempfile
@@ -10,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from api.checked import read_checked
 from api.object_blobs import ObjectBlobs
 from api.settings import Settings
-from auditor.errors import ToolError
 
 STALE_SECONDS = 3600
 """No write of an archive takes as long; what is older was interrupted."""
@@ -82,14 +81,3 @@ def blobs_of(settings: Settings) -> AnyBlobs:
     if settings.blobs:
         return ObjectBlobs(settings.blobs)
     return Blobs(settings.data / "blobs")
-
-
-def read_checked(path: Path, sha256: str) -> bytes:
-    """The bytes of a file whose digest is known; ToolError when the disk has others or none."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ToolError(f"archive {sha256} cannot be read back: {error.strerror}") from error
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise ToolError(f"archive {sha256} was changed on disk: its digest is another now")
-    return data

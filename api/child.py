@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from api.blobs import read_checked
+from api.checked import read_checked
 from auditor.audit import Plan, Progress, audit
 from auditor.errors import AuditorError, SubmissionError
 from auditor.report.json_v1 import verdict_to_json
@@ -23,16 +23,12 @@ from auditor.rulesets import RULESETS
 from auditor.submission import Submission
 from auditor.verdict import Verdict
 
-NICENESS = 10
-
 Auditing = Callable[[Submission, Plan, Progress], Verdict]
 
 
 def main(auditing: Auditing = audit) -> int:
     """Read the order, audit, answer."""
     signal.signal(signal.SIGTERM, _stop)
-    # Answers of the service on the same machine come first; an audit has minutes.
-    os.nice(NICENESS)
     # Nothing that an import or a library prints may get between the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -1,6 +1,7 @@
 """The `submit` command: an audit by a service, told and answered as one here."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "STRICT_PREFIX_API_KEY"
 """Not the variable of the key that signs: that one must never be sent anywhere."""
+REMOTE = re.compile(r"(?P<git>[a-z]+://.+)@(?P<ref>[^@:]+):(?P<folder>[^:]*)")
+"""A folder at a commit of a repository that is somewhere else."""
 KeyFileOption = Annotated[
     Path | None, typer.Option(help=f"File with the API key; else ${KEY_VARIABLE}.")
 ]
@@ -30,7 +33,12 @@ KeyFileOption = Annotated[
 
 def submit(
     path: Annotated[
-        str, typer.Argument(metavar="PATH", help="Record folder, archive, or GITDIR@REF:FOLDER.")
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="Record folder, archive, GITDIR@REF:FOLDER, or https://REPOSITORY@REF:FOLDER, "
+            "which the service fetches.",
+        ),
     ],
     server: Annotated[str, typer.Option(help="Address of the service.")] = "http://127.0.0.1:8000",
     wait: Annotated[
@@ -56,6 +64,8 @@ def submit(
         auditor submit my_record --server https://audit.example.org --wait
 
         auditor submit my_record --no-run --wait --format sarif --output verdict.sarif
+
+        auditor submit https://github.com/me/golf@refs/pull/7/head:records/mine --wait
     """
     try:
         document = _submitted(path, server, api_key(key_file), run, ruleset, again, wait)
@@ -91,9 +101,14 @@ def _submitted(
         from auditor.client import Client, Wish, pack
     except ImportError as error:
         raise ToolError("handing in needs more: pip install 'strict-prefix[client]'") from error
-    archive, name = pack(path)
+    wish = Wish(run=run, ruleset=ruleset, again=again)
     with Client(server, key) as client:
-        audit = client.submit(archive, name, Wish(run=run, ruleset=ruleset, again=again))
+        if remote := REMOTE.fullmatch(path):
+            name = path
+            audit = client.submit_from_git(**remote.groupdict(), wish=wish)
+        else:
+            archive, name = pack(path)
+            audit = client.submit(archive, name, wish)
         print(f"{server.rstrip('/')}/v1/audits/{audit.id}", file=sys.stderr)
         if not wait:
             print(audit.id)

@@ -106,6 +106,17 @@ class Wish:
         said = {name: str(value) for name, value in given.items() if value is not None}
         return {"run": str(self.run).lower(), "again": str(self.again).lower(), **said}
 
+    def members(self) -> dict[str, Any]:
+        """As JSON has them."""
+        given = {
+            "ruleset": self.ruleset,
+            "priority": self.priority,
+            "budget_seconds": self.budget_seconds,
+            "experiments": None if self.experiments is None else sorted(self.experiments),
+        }
+        said = {name: value for name, value in given.items() if value is not None}
+        return {"run": self.run, "again": self.again, **said}
+
 
 DEFAULT_WISH = Wish()
 
@@ -157,6 +168,26 @@ class Client:
             "/v1/audits",
             files={"archive": (name, archive)},
             data=fields,
+            headers={"Idempotency-Key": idempotency_key or uuid.uuid4().hex},
+        )
+        return Audit.of(answer.json())
+
+    def submit_from_git(
+        self,
+        git: str,
+        ref: str,
+        folder: str,
+        wish: Wish = DEFAULT_WISH,
+        *,
+        batch: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Audit:
+        """Have the service fetch a folder of a repository, at an address that it allows."""
+        body = {"git": git, "ref": ref, "folder": folder, **wish.members()}
+        answer = self._ask(
+            "POST",
+            "/v1/audits",
+            json=body if batch is None else body | {"batch": batch},
             headers={"Idempotency-Key": idempotency_key or uuid.uuid4().hex},
         )
         return Audit.of(answer.json())

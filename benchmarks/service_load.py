@@ -2,9 +2,11 @@
 
     python benchmarks/service_load.py --database postgresql://... --data FOLDER
 
-Starts the service and two workers, then (1) 200 readers, each opening a verdict's page every
-`--pause` seconds, while audits run, (2) `--rate` uploads of 1 MB a second, whatever the answers
-take, and (3) what an audit that only reads takes of a processor. Prints a line of JSON for each,
+Starts the service, in `--processes` that share the database, and two workers, then (1) 200
+readers, each opening a verdict's page every `--pause` seconds, while audits run; the first
+`--warm` seconds, in which connections are opened and pages drawn, are told apart; (2) `--rate`
+uploads of 1 MB a second, whatever the answers take, and (3) what an audit that only reads takes of
+a processor. Prints a line of JSON for each,
 with the load average of the machine. The load comes from the same machine, so times of answers are
 upper bounds; times of the processor are the service's own.
 """
@@ -12,6 +14,7 @@ upper bounds; times of the processor are the service's own.
 import argparse
 import asyncio
 import io
+import itertools
 import json
 import os
 import random
@@ -59,12 +62,15 @@ async def verdict_pages(client: httpx2.AsyncClient, wanted: int) -> list[str]:
 
 
 async def read(
-    client: httpx2.AsyncClient, pages: list[str], readers: int, pause: float, seconds: float
+    client: httpx2.AsyncClient, pages: list[str], readers: int, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """All readers at once; each page is asked for at a moment of its own."""
+    pause, seconds = arguments.pause, arguments.seconds
+    first: list[float] = []
     taken: list[float] = []
     codes: Counter[int] = Counter()
-    until = time.perf_counter() + seconds
+    warm = time.perf_counter() + arguments.warm
+    until = warm + seconds
 
     async def reader(number: int) -> None:
         chance = random.Random(number)
@@ -76,11 +82,16 @@ async def read(
                 codes[answer.status_code] += 1
             except httpx2.HTTPError:
                 codes[0] += 1
-            taken.append(time.perf_counter() - began)
+            (taken if began > warm else first).append(time.perf_counter() - began)
             await asyncio.sleep(chance.uniform(0.5, 1.5) * pause)
 
     await asyncio.gather(*(reader(number) for number in range(readers)))
-    return {"codes": dict(codes), "requests_per_second": len(taken) / seconds, **spread(taken)}
+    return {
+        "codes": dict(codes),
+        "requests_per_second": len(taken) / seconds,
+        **spread(taken),
+        "while_warming": spread(first),
+    }
 
 
 async def upload(client: httpx2.AsyncClient, rate: float, seconds: float) -> dict[str, Any]:
@@ -117,26 +128,30 @@ def processor_seconds(*processes: subprocess.Popen[bytes]) -> float:
 
 async def measure(
     arguments: argparse.Namespace,
-    port: int,
-    api: subprocess.Popen[bytes],
+    apis: list[subprocess.Popen[bytes]],
     workers: list[subprocess.Popen[bytes]],
 ) -> None:
     """All loads, one after the other."""
     limits = httpx2.Limits(max_connections=400, max_keepalive_connections=400, keepalive_expiry=60)
-    address = f"http://127.0.0.1:{port}"
+    ports = itertools.cycle(range(arguments.port, arguments.port + arguments.processes))
+
+    async def spread_out(request: httpx2.Request) -> None:
+        request.url = request.url.copy_with(port=next(ports))
+
+    address = f"http://127.0.0.1:{arguments.port}"
     async with httpx2.AsyncClient(base_url=address, timeout=120, limits=limits) as client:
         # Not a browser: a page's cookie would ask for the token of its form.
-        client.event_hooks = {"response": [lambda _: forget(client)]}
+        client.event_hooks = {"request": [spread_out], "response": [lambda _: forget(client)]}
         pages = await verdict_pages(client, 10)
         busy = [await hand_in(client, 1_000 + number, 10_000) for number in range(20)]
         assert all(code == 202 for code, _, _ in busy)
-        began = processor_seconds(api)
-        readers = await read(client, pages, 200, arguments.pause, arguments.seconds)
-        after = processor_seconds(api)
+        began = processor_seconds(*apis)
+        readers = await read(client, pages, 200, arguments)
+        after = processor_seconds(*apis)
         readers["processor_milliseconds"] = cost(after - began, sum(readers["codes"].values()))
         tell("readers", readers)
         uploads = await upload(client, arguments.rate, arguments.seconds / 2)
-        taken = processor_seconds(api) - after
+        taken = processor_seconds(*apis) - after
         uploads["processor_milliseconds"] = cost(taken, sum(uploads["codes"].values()))
         tell("uploads", uploads)
         tell("audits", await ten_audits(client, workers))
@@ -184,17 +199,25 @@ def main() -> None:
     parser.add_argument("--database", required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--port", type=int, default=8123)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--warm", type=float, default=5)
     parser.add_argument("--pause", type=float, default=5)
     parser.add_argument("--rate", type=float, default=50)
     arguments = parser.parse_args()
     common = ["--database", arguments.database, "--data", str(arguments.data)]
     environment = {**os.environ, "STRICT_PREFIX_WORKERS": "0"}
-    api = subprocess.Popen(
-        [sys.executable, "-m", "api", "--port", str(arguments.port), *common],
-        env=environment,
-        stderr=subprocess.DEVNULL,
-    )
+    ports = range(arguments.port, arguments.port + arguments.processes)
+    apis = []
+    for port in ports:
+        apis.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "api", "--port", str(port), *common],
+                env=environment,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+        wait_until_ready(port)
     workers = [
         subprocess.Popen(
             [sys.executable, "-m", "api", "worker", *common], stderr=subprocess.DEVNULL
@@ -202,12 +225,11 @@ def main() -> None:
         for _ in range(2)
     ]
     try:
-        wait_until_ready(arguments.port)
-        asyncio.run(measure(arguments, arguments.port, api, workers))
+        asyncio.run(measure(arguments, apis, workers))
     finally:
-        for process in (api, *workers):
+        for process in (*apis, *workers):
             process.terminate()
-        for process in (api, *workers):
+        for process in (*apis, *workers):
             process.wait()
 
 
