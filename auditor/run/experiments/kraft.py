@@ -27,7 +27,7 @@ Bar = Callable[[float], None]
 PLACES = (0.1, 0.5, 0.9)
 """Of the stream: mechanisms switch on with what they have seen."""
 GRAM = 8
-"""As in recorder/fork.py."""
+"""As in recorder/places.py."""
 COPIES_SECONDS = 90.0
 """About what the copies take beside whole runs: three positions, some 0.05 s a copy and core."""
 BFLOAT16_STEP = 2**-8

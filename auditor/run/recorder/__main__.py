@@ -63,7 +63,8 @@ def main() -> None:
     if "fork" in ask:
         shard = os.path.join(os.path.dirname(folder), "data", "fineweb_val_000000.bin")
         stream = np.fromfile(shard, dtype="<u2", offset=1024)
-        channel.before = fork.Forks(channel, stream, ask["fork"]).before
+        forks = fork.Forks(channel, stream, ask["fork"])
+        channel.before, channel.ahead = forks.before, forks.ahead
     watch.listen(channel)
     mode = watch.install(channel, vocab_size) if ask.get("watch", True) else None
     try:

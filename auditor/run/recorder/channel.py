@@ -1,7 +1,6 @@
 """The one way out: a line of JSON an event, arrays as base64, over an inherited pipe."""
 
 import base64
-import itertools
 import json
 import os
 import sys
@@ -23,9 +22,11 @@ class Channel:
         self._pipe = os.fdopen(descriptor, "wb", buffering=1 << 16)
         self._folder = os.path.join(os.path.realpath(folder), "")
         self._lock = threading.Lock()
-        self._numbers = itertools.count()
+        self._next = 0
         self.before: Callable[[int, str, dict[str, Any]], bool] | None = None
         """Called with each event before it is sent; it is not sent when the answer is True."""
+        self.ahead: Callable[[int], None] | None = None
+        """Called with the number of the next event, where scores are about to become charges."""
         self.only: tuple[str, Any] | None = None
         """Kind and site of the events that anybody still wants of those that are watched."""
 
@@ -36,13 +37,19 @@ class Channel:
     def send(self, kind: str, **facts: Any) -> None:
         """Send one event; flushed at once for lines, so that a killed run keeps its scores."""
         with self._lock:
-            order = next(self._numbers)
+            order, self._next = self._next, self._next + 1
             if self.before is not None and self.before(order, kind, facts):
                 return
             event = {"kind": kind, "order": order, **facts}
             self._pipe.write(json.dumps(event).encode() + b"\n")
             if kind == "line":
                 self._pipe.flush()
+
+    def charging(self) -> None:
+        """Scores are about to become charges."""
+        if self.ahead is not None:
+            with self._lock:
+                self.ahead(self._next)
 
     def say(self, line: str) -> None:
         """Write a short line past the buffer, which must be empty; for copies of the process."""

@@ -9,10 +9,13 @@ Where to fork is found by trial: copies that sleep are left at several distances
 and one made at the very beginning of the stage, with one other token, says what the right answer
 is. The nearest sleeper whose own answer for that token is the same serves: whatever lies between it
 and the charge is computed again for every token. The original goes on unchanged.
+
+Most of what lies between is the network's forward pass, of a whole batch. So copies are left behind
+it as well, where its scores are about to become charges. One of them serves when it answers for
+some tokens, the likely ones above all, as the nearest sleeper does.
 """
 
 import contextlib
-import ctypes
 import functools
 import gc
 import json
@@ -20,24 +23,25 @@ import math
 import os
 import select
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
+from . import pages
 from .channel import Channel, unpacked
+from .places import Place, find
 
 DISTANCES = (4, 6, 9, 13, 20, 30, 45, 68, 100, 150, 225, 340, 510)
 """Events before the charge at which a copy is left."""
-GRAM = 8
-"""Tokens by which a stretch of the stream is known; the auditor asks for positions where they are
-unique."""
-MAX_ELEMENTS = 50_000_000
-HOLDERS = (np.ndarray, torch.Tensor, list)
+REACH, BEHIND = 100, 3
+"""Within so many events before the charge copies are left behind the network, the last few."""
+LIKELY, UNLIKELY = 8, 4
+"""Tokens, from both ends of the list, on which copies in front of and behind it must agree."""
+MANY = 16
+"""Copies for which it pays to join the pages that they are made of."""
 CHILD_SECONDS = 120
 """Of processor time; the run itself has a limit of wall-clock time."""
 PARALLEL = len(os.sched_getaffinity(0))
@@ -66,6 +70,8 @@ class Sleeper:
     """A copy that waits for its turn."""
 
     distance: int
+    is_behind: bool
+    """Behind the network's forward pass."""
     pid: int
     wake: int
     answer: int
@@ -103,6 +109,19 @@ class Forks:
         self._count(kind, facts)
         return self._child
 
+    def ahead(self, order: int) -> None:
+        """Called before scores become charges, with the number of the event to come."""
+        if order <= self._begins or self._busy or self._child:
+            return
+        self._busy = True
+        for number, site in enumerate(self._sites):
+            distance = site.charge_order - order
+            if 0 <= distance <= REACH and not self._child:
+                self._leave(number, site, distance, is_behind=True)
+                if not self._child:
+                    _forget(site)
+        self._busy = False
+
     def _fork(self, order: int) -> None:
         """What has to be forked at this event; returns in copies too."""
         if order == self._begins:
@@ -112,10 +131,11 @@ class Forks:
                 if self._child:
                     return
                 at = max(site.charge_order - distance, self._begins + 1)
-                if order == at and distance not in [one.distance for one in site.sleepers]:
-                    self._leave(number, site, distance)
+                taken = [one.distance for one in site.sleepers if not one.is_behind]
+                if order == at and distance not in taken:
+                    self._leave(number, site, distance, is_behind=False)
             if not self._child and order == site.charge_order:
-                self._wake(site)
+                self._wake(number, site)
 
     def _count(self, kind: str, facts: dict[str, Any]) -> None:
         """Follow the charges of the stage; a copy that has what it wants ends here."""
@@ -138,7 +158,10 @@ class Forks:
 
     def _early(self) -> None:
         """One copy with all the other tokens, and one for each site; the original waits."""
-        places = {number: list(self._places(site)) for number, site in enumerate(self._sites)}
+        places = {
+            number: list(find(self._stream, site.position))
+            for number, site in enumerate(self._sites)
+        }
         everything = list(enumerate(self._sites))
         self._ask(
             everything, places, lambda n, v: self._say("together", n, self._sites[n].other, v)
@@ -158,7 +181,7 @@ class Forks:
     def _ask(
         self,
         sites: list[tuple[int, Site]],
-        places: dict[int, list["Place"]],
+        places: dict[int, list[Place]],
         done: Callable[[int, float | None], None],
     ) -> int:
         """Fork a copy with other tokens at some sites and wait for its end; 0 in the copy."""
@@ -176,7 +199,7 @@ class Forks:
 
     # --- just before the charge ----------------------------------------------------------------
 
-    def _leave(self, number: int, site: Site, distance: int) -> None:
+    def _leave(self, number: int, site: Site, distance: int, *, is_behind: bool) -> None:
         """Leave a sleeping copy here."""
         self._channel.flush()
         wake_read, wake_write = os.pipe()
@@ -185,7 +208,7 @@ class Forks:
         if pid:
             os.close(wake_read)
             os.close(answer_write)
-            site.sleepers.append(Sleeper(distance, pid, wake_write, answer_read))
+            site.sleepers.append(Sleeper(distance, is_behind, pid, wake_write, answer_read))
             return
         os.close(wake_write)
         os.close(answer_read)
@@ -196,56 +219,88 @@ class Forks:
 
         Said in words: copies made since hold the pipe open, so its end would not be seen.
         """
+        asked = {
+            b"?": [site.other],
+            b"~": [*site.values[:LIKELY], *site.values[LIKELY:][-UNLIKELY:]],
+            b"!": site.values,
+        }
         places: list[Place] = []
-        while (word := os.read(wake, 1)) in (b"?", b"!"):
-            places = places or list(self._places(site))
-            if word == b"?":
-                (nats,) = self._charged(places, site, [site.other]).values() or (None,)
-                if self._child:
-                    return
-                _tell(answer, nats)
-            else:
-                began, used = time.monotonic(), _processor_seconds()
-                results = self._charged(places, site, site.values)
-                if self._child:
-                    return
+        while (word := os.read(wake, 1)) in asked:
+            places = places or list(find(self._stream, site.position))
+            results = self._charged(places, site, asked[word])
+            if self._child:
+                return
+            if word == b"!":
                 for value, nats in results.items():
                     self._say("vocabulary", number, value, nats)
-                seconds, used = time.monotonic() - began, _processor_seconds() - used
-                facts = {"kind": "served", "order": 0, "number": number, "distance": distance}
-                facts |= {"copies": len(results), "seconds": seconds, "processor": used}
-                self._channel.say(json.dumps(facts))
-                _tell(answer, None)
+            _tell(answer, sorted(results.items()))
         os._exit(0)
 
-    def _wake(self, site: Site) -> None:
+    def _wake(self, number: int, site: Site) -> None:
         """Ask sleepers for the right answer; the nearest that gives it serves, and all end.
 
         What a copy answers is right from some distance on, so halves are searched.
         """
+        began, used = time.monotonic(), _processor_seconds()
+        serves = self._right(site)
+        copies = len(_answer(serves, b"!")) if serves is not None else 0
+        while site.sleepers:
+            _end(site.sleepers.pop())
+        if serves is None:
+            return
+        seconds, used = time.monotonic() - began, _processor_seconds() - used
+        facts = {"kind": "served", "order": 0, "number": number, "distance": serves.distance}
+        facts |= {"copies": copies, "seconds": seconds, "processor": used}
+        self._channel.flush()
+        self._channel.say(json.dumps(facts))
+
+    def _right(self, site: Site) -> Sleeper | None:
+        """The nearest sleeper that answers as one must."""
+        if site.right is None:
+            return None
+        right = [[site.other, site.right]]
         sleepers = sorted(site.sleepers, key=lambda one: one.distance)
-        first, last = 0, len(sleepers) if site.right is not None else 0
+        found = [one for one in sleepers if not one.is_behind]
+        first, last = 0, len(found)
         while first < last:
             middle = (first + last) // 2
-            if _answer(sleepers[middle], b"?") == json.dumps(site.right):
+            if _answer(found[middle], b"?") == right:
                 last = middle
             else:
                 first = middle + 1
-        if site.right is not None and first < len(sleepers):
-            _answer(sleepers[first], b"!")
+        if first == len(found):
+            return None
+        return self._behind(sleepers, found[first], right) or found[first]
+
+    def _behind(
+        self, sleepers: list[Sleeper], nearest: Sleeper, right: list[list[Any]]
+    ) -> Sleeper | None:
+        """One behind the network that answers as the nearest in front of it does."""
+        some: list[list[Any]] = []
         for one in sleepers:
-            _answer(one, b"-")
-            os.close(one.wake)
-            os.close(one.answer)
-            os.waitpid(one.pid, 0)
+            if not one.is_behind or one.distance >= nearest.distance:
+                continue
+            if _answer(one, b"?") != right:
+                continue
+            some = some or _answer(nearest, b"~")
+            if self._least(nats for _, nats in some) >= self._enough:
+                return None  # the sum of these is large enough, and no more are tried
+            if _answer(one, b"~") == some:
+                return one
+        return None
+
+    def _least(self, charged: Iterable[float | None]) -> float:
+        """What these charges add to the sum at least."""
+        known = [nats for nats in charged if nats is not None]
+        return math.fsum(math.exp(-nats * (1 + self._rounding)) for nats in known)
 
     def _charged(
-        self, places: list["Place"], site: Site, values: list[int]
+        self, places: list[Place], site: Site, values: list[int]
     ) -> dict[int, float | None]:
         """What one copy a token charges, until they are enough; returns nothing in those copies."""
         results: dict[int, float | None] = {}
         running: dict[int, tuple[int, int]] = {}
-        waiting, least = values[::-1], 0.0
+        waiting, least, are_joined = values[::-1], 0.0, False
         while (waiting and least < self._enough) or running:
             while waiting and least < self._enough and len(running) < PARALLEL:
                 value = waiting.pop()
@@ -265,8 +320,10 @@ class Forks:
                 os.close(read)
                 os.waitpid(pid, 0)
                 nats = results[value] = json.loads(said) if said else None
-                if nats is not None:
-                    least += math.exp(-nats * (1 + self._rounding))
+                least += self._least([nats])
+            if waiting and not are_joined and len(results) >= MANY:
+                pages.join()
+                are_joined = True
         return results
 
     def _copy(self) -> int:
@@ -289,50 +346,28 @@ class Forks:
         facts = {"kind": "forked", "order": 0, "what": what, "number": number}
         self._channel.say(json.dumps({**facts, "value": value, "nats": nats}))
 
-    # --- the stream in memory ------------------------------------------------------------------
 
-    def _places(self, site: Site) -> Iterator["Place"]:
-        """Everywhere in memory where the token at a position stands among its neighbours."""
-        q = site.position
-        token = int(self._stream[q])
-        before, after = self._stream[q - GRAM + 1 : q + 1], self._stream[q : q + GRAM]
-        for whole in _integers():
-            flat = _flat(whole)
-            if flat is None:
-                continue
-            for index in np.flatnonzero(flat == token).tolist():
-                left, right = flat[max(index - GRAM + 1, 0) : index + 1], flat[index : index + GRAM]
-                if np.array_equal(left, before) or np.array_equal(right, after):
-                    yield Place(whole, index)
-
-
-@dataclass
-class Place:
-    """One element of an array, a tensor or a list."""
-
-    whole: Any
-    index: int
-
-    def write(self, token: int) -> None:
-        """Overwrite it, read-only or not."""
-        if isinstance(self.whole, list):
-            self.whole[self.index] = token
-            return
-        if isinstance(self.whole, torch.Tensor):
-            size = self.whole.element_size()
-            start = self.whole.data_ptr()
-        else:
-            size = self.whole.itemsize
-            start = self.whole.__array_interface__["data"][0]
-        content = token.to_bytes(size, sys.byteorder)
-        ctypes.memmove(start + self.index * size, content, size)
-
-
-def _answer(sleeper: Sleeper, word: bytes) -> str:
-    """Say a word to a sleeper, and wait for its answer; empty when it has none, or is no more."""
+def _answer(sleeper: Sleeper, word: bytes) -> list[list[Any]]:
+    """Say a word to a sleeper, and wait for tokens and charges; none when it is no more."""
     with contextlib.suppress(BrokenPipeError):
         os.write(sleeper.wake, word)
-    return _line(sleeper.answer)
+    return json.loads(_line(sleeper.answer) or "[]")  # type: ignore[no-any-return]
+
+
+def _end(sleeper: Sleeper) -> None:
+    """Wake it for the last time."""
+    _answer(sleeper, b"-")
+    os.close(sleeper.wake)
+    os.close(sleeper.answer)
+    os.waitpid(sleeper.pid, 0)
+
+
+def _forget(site: Site) -> None:
+    """Keep the last few that were left behind the network."""
+    behind = [one for one in site.sleepers if one.is_behind]
+    for one in behind[:-BEHIND]:
+        site.sleepers.remove(one)
+        _end(one)
 
 
 def _processor_seconds() -> float:
@@ -341,57 +376,11 @@ def _processor_seconds() -> float:
     return spent.user + spent.system + spent.children_user + spent.children_system
 
 
-def _integers() -> Iterator[Any]:
-    """Arrays, tensors and lists of whole numbers that the process holds."""
-    seen: set[int] = set()
-    for frame in sys._current_frames().values():
-        inner: Any = frame
-        while inner is not None:
-            for value in list(inner.f_locals.values()):
-                if id(value) not in seen and _is_of_integers(value):
-                    seen.add(id(value))
-                    yield value
-            inner = inner.f_back
-    tracked = gc.get_objects()
-    holds: dict[type, bool] = {}
-    # By type alone: there are a million, and a proxy of what is gone cannot be asked for its class.
-    for value in (*tracked, *gc.get_referents(*tracked)):
-        kind = type(value)
-        if kind not in holds:
-            holds[kind] = issubclass(kind, HOLDERS)
-        if holds[kind] and id(value) not in seen and _is_of_integers(value):
-            seen.add(id(value))
-            yield value
-
-
-def _is_of_integers(value: Any) -> bool:
-    kind = type(value)
-    if issubclass(kind, np.ndarray):
-        whole = value.dtype.kind in "iu" and value.flags.c_contiguous
-        return bool(whole and GRAM <= value.size <= MAX_ELEMENTS)
-    if issubclass(kind, torch.Tensor):
-        if value.is_floating_point() or value.is_complex() or value.dtype is torch.bool:
-            return False
-        plain = value.layout is torch.strided and value.is_contiguous()
-        return plain and GRAM <= value.numel() <= MAX_ELEMENTS
-    return kind is list and len(value) >= GRAM and all(type(v) is int for v in value[:GRAM])
-
-
-def _flat(whole: Any) -> Any:
-    """Its elements in order, as an array; None when they cannot be read as one."""
-    try:
-        if isinstance(whole, torch.Tensor):
-            if whole.dtype is torch.uint16:
-                return whole.detach().view(torch.int16).numpy().view(np.uint16).reshape(-1)
-            return whole.detach().numpy().reshape(-1)
-        return np.asarray(whole).reshape(-1)
-    except (RuntimeError, TypeError, ValueError, OverflowError):
-        return None
-
-
-def _tell(descriptor: int, nats: float | None) -> None:
+def _tell(descriptor: int, answer: Any) -> None:
     """The other end of `_line`."""
-    os.write(descriptor, (json.dumps(nats) + "\n").encode())
+    said = (json.dumps(answer) + "\n").encode()
+    while said:
+        said = said[os.write(descriptor, said) :]
 
 
 def _line(descriptor: int) -> str:

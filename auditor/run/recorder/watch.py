@@ -25,6 +25,8 @@ MAX_REACH = 4
 """Token arrays that are sent with a write: of the innermost function that holds any."""
 WRITES = {"scatter_add_", "index_add_", "index_put_"}
 LOOKS = {"__getitem__", "index_select", "take"}
+CHARGING = {"cross_entropy", "gather", "log_softmax", "softmax"}
+"""What makes charges of a network's scores."""
 UNSEEN = torch._C.DisableTorchFunction
 """What the recorder itself computes needs no stand-in, and is not watched."""
 
@@ -47,6 +49,8 @@ class Watch(TorchFunctionMode):
         if name in WRITES:
             with UNSEEN():
                 self._write(name, args[0], entries=_entries(args[1:]))
+        elif name in CHARGING:
+            self._channel.charging()
         result = func(*args, **kwargs)
         if name in LOOKS and len(args) > 1:
             if isinstance(args[0], torch.Tensor) and isinstance(args[-1], torch.Tensor):

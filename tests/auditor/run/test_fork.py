@@ -6,7 +6,10 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
+
+from auditor.run.recorder import pages
 
 RUN = """
 import json
@@ -34,11 +37,18 @@ ask = {
     }],
 }
 channel = Channel(write, "/nowhere")
-channel.before = Forks(channel, tokens.copy(), ask).before
+forks = Forks(channel, tokens.copy(), ask)
+channel.before, channel.ahead = forks.before, forks.ahead
 channel.send("learn")
 held = tokens.copy()
+BATCH, GATED = int(sys.argv[3]), int(sys.argv[4])
 gone = [weakref.proxy(type("Gone", (), {})())]
 for t in range(LENGTH):
+    if BATCH and t % BATCH == 0:
+        rows = held[t : t + BATCH].copy()
+        gate = rows == GATED  # with the network, as far as a copy can see
+        channel.charging()
+        charged = -np.log(probability) - 0.25 * gate + 0.5 * (rows == true)
     channel.send("look")
     if t == LENGTH // 2:
         channel.send("line", text="half of the way, and no end")
@@ -49,6 +59,8 @@ for t in range(LENGTH):
     kept.extend(early)
     # The true token of the position is a little dearer, so that copies differ from the run.
     nats = -np.log(probability) + (0.5 if t == position and token == true else 0.0)
+    if BATCH:
+        nats = charged[t % BATCH]
     channel.send("loss", site=SITE, learning=False, nats=packed(np.array([nats])))
 channel.send("line", text="final val_loss:1")
 channel.close()
@@ -56,9 +68,11 @@ sys.stdout.write(os.read(read, 1 << 20).decode())
 """
 
 
-def answers(probability: float, ahead: int = 0) -> tuple[dict[int, float], list[dict[str, Any]]]:
+def answers(
+    probability: float, ahead: int = 1, batch: int = 0, gated: int = -1
+) -> tuple[dict[int, float], list[dict[str, Any]]]:
     done = subprocess.run(
-        [sys.executable, "-c", RUN, str(probability), str(max(ahead, 1))],
+        [sys.executable, "-c", RUN, *map(str, (probability, ahead, batch, gated))],
         capture_output=True,
         text=True,
         check=False,
@@ -87,3 +101,23 @@ def test_where_the_token_was_read_farther_ahead_a_farther_copy_serves():
     charged, (far,) = answers(1 / 16, ahead=10)
     assert near["distance"] < far["distance"] <= 30
     assert len(charged) == 16
+
+
+def test_a_copy_behind_the_network_serves_where_it_answers_alike():
+    """Batches of 110: the charge is the 11th of its batch, two events each."""
+    charged, (served,) = answers(1 / 16, batch=110)
+    assert served["distance"] == 21
+    assert len(charged) == served["copies"] == 16
+    assert max(charged.values()) == pytest.approx(math.log(16) + 0.5)
+
+
+def test_it_does_not_where_the_network_knew_a_token_that_is_asked_for():
+    charged, (served,) = answers(1 / 16, batch=110, gated=15)
+    assert served["distance"] == 30
+    assert charged[15] == pytest.approx(math.log(16) - 0.25, abs=1e-9)
+
+
+def test_joined_pages_hold_what_they_held():
+    held = np.arange(5_000_000)
+    pages.join()
+    assert held.sum() == 4_999_999 * 2_500_000
