@@ -104,7 +104,10 @@ class Submission:
 
     @classmethod
     def from_git(cls, repository: Path, ref: str, folder: str) -> "Submission":
-        """Read a folder of a commit; the repository may be bare."""
+        """Read a folder of a commit; the repository may be bare.
+
+        No folder means the files at the top of the repository, without those in its folders.
+        """
         files, unread = _git_files(repository, ref, folder)
         return replace(cls._of(PurePosixPath(folder).name, files, unread), path=folder)
 
@@ -349,7 +352,8 @@ def _git_files(repository: Path, ref: str, folder: str) -> tuple[dict[str, bytes
     not have is said, and the rest can still be judged.
     """
     prefix = folder.strip("/")
-    listing = git(repository, "ls-tree", "-r", "-z", "-l", f"{ref}^{{commit}}", "--", f"{prefix}/")
+    below = ("-r", f"{ref}^{{commit}}", "--", f"{prefix}/") if prefix else (f"{ref}^{{commit}}",)
+    listing = git(repository, "ls-tree", "-z", "-l", *below)
     wanted: list[tuple[str, str]] = []
     files: dict[str, bytes] = {}
     unread: dict[str, str] = {}
@@ -359,8 +363,10 @@ def _git_files(repository: Path, ref: str, folder: str) -> tuple[dict[str, bytes
             continue
         about, path = row.split("\t", 1)
         mode, _, blob, size = about.split()
-        relative = _safe_path(path[len(prefix) + 1 :], budget.name)
+        relative = _safe_path(path.removeprefix(f"{prefix}/"), budget.name)
         size_bytes = int(size) if size.isdigit() else 0
+        if mode == "040000":
+            continue  # beside the files at the top
         if mode not in ("100644", "100755"):
             unread[relative] = f"expected a regular file, found git mode {mode}"
         elif size_bytes > MAX_FILE_BYTES:

@@ -73,8 +73,6 @@ def main() -> None:
 def one(row: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """What one run on noise showed, or why there was none."""
     folder, _, script = row["script"].rpartition("/")
-    if not folder:
-        return {"why": f"{script} lies in no folder of records"}
     sha = row.get("reviewed_sha") or row["head_sha"]
     plan = Plan(run=True, run_seconds=options.seconds, experiments=frozenset())
     try:
@@ -100,7 +98,7 @@ REASONS = {
     r"No module named '(?P<what>[^'.]+)": "a package that is not installed: {what}",
     r"expected an end within": "did not end in time",
     r"the scored stage did not run": "the scored stage did not run",
-    r"no folder of records": "its script lies in no folder of records",
+    r"expected a folder": "its folder is not in the commit",
     r"FileNotFoundError": "a file that the folder does not hold",
     r"the label speaks of": "the label speaks of another script than the folder's own",
     r"expected exit status 0, got \d+: (?P<what>\w+)": "ended with {what}",
@@ -122,7 +120,9 @@ def reason(said: str) -> str:
 
 def summary(output: Path) -> str:
     """Return the page of what an output holds, as Markdown."""
-    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    # Of a script that was run again the last line counts.
+    newest = {row["pr"]: row for row in map(json.loads, output.read_text().splitlines())}
+    rows = list(newest.values())
     ran = [row for row in rows if row["why"] is None]
     reasons: dict[str, list[int]] = collections.defaultdict(list)
     for row in rows:

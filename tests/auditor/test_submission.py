@@ -80,6 +80,18 @@ def test_every_way_in_gives_the_same_digest(tmp_path):
     assert {path: file.data for path, file in loaded[-1].files.items()} == FILES
 
 
+def test_the_top_of_a_repository_is_its_own_files_and_none_of_its_folders(tmp_path):
+    for path, data in FILES.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x")
+    loaded = Submission.load(f"{tmp_path}@HEAD:")
+    assert set(loaded.files) == {path for path in FILES if "/" not in path}
+    assert not loaded.unread
+
+
 def test_one_changed_byte_changes_the_digest():
     changed = {**FILES, "README.md": b"# y\n"}
     one, other = (Submission.from_archive(zipped(f), "a.zip") for f in (FILES, changed))
