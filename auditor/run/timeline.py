@@ -39,7 +39,14 @@ class Charges:
     value_order_N: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """Event that each charge was seen in."""
     means: Mapping[str, float] = field(default_factory=dict)
-    """Place -> mean of the values that were added up there, one a token charged."""
+    """Place -> mean of the values that were added up there, one a token that is not masked."""
+
+    def add_up(self, score: Score) -> bool:
+        """Whether the nats are those of a printed score, to its decimals."""
+        if not len(self.nats_N):
+            return False
+        off = abs(math.fsum(self.nats_N) / len(self.nats_N) - score.val_loss)
+        return off <= 10.0**-score.decimals
 
 
 def stages(record: Record) -> list[Stage]:
@@ -67,38 +74,56 @@ def charges(record: Record, stage: Stage, aligner: Aligner) -> Charges:
     by_site: dict[Site | None, list[Look]] = defaultdict(list)
     for look in looks:
         by_site[look.site].append(look)
+    found: list[Charges] = []
     for site, group in by_site.items():
-        placed = _place(group, aligner)
+        values = _values(record, stage, [sum(map(len, look.rows)) for look in group])
+        masked_N = values.pop("masked_N", None)
+        placed = _place(group, aligner, masked_N)
         if placed is not None:
-            order_N, position_N = placed
-            counts = [sum(map(len, look.rows)) for look in group]
-            return Charges(order_N, position_N, site=site, **_values(record, stage, counts))
-    raise CannotMeasure(
-        f"{stage.score.label}: no look-up of the byte table by tokens of the validation stream was "
-        "seen, so what was charged is not known"
-    )
+            found.append(Charges(*placed, site=site, **values))
+    if not found:
+        raise CannotMeasure(
+            f"{stage.score.label}: no look-up of the byte table by tokens of the validation stream "
+            "was seen, so what was charged is not known"
+        )
+    return next((one for one in found if one.add_up(stage.score)), found[0])
 
 
 def _place(
-    group: list[Look], aligner: Aligner
+    group: list[Look], aligner: Aligner, masked_N: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Order and position of every token that one place in the code looked up."""
+    """Order and position of every token that one place in the code looked up.
+
+    What is masked is not charged: the context of a window, and what fills it up at its end.
+    """
     orders, positions = [], []
-    expected = 1
+    expected, seen = 1, 0
     for look in group:
         for row in look.rows:
-            spans = aligner.spans(row, expected)
+            charged = np.ones(len(row), dtype=bool)
+            if masked_N is not None:
+                charged = ~masked_N[seen : seen + len(row)]
+                seen += len(row)
+            filled = int(charged.nonzero()[0].max(initial=-1)) + 1
+            spans = aligner.spans(row[:filled], expected)
             if spans is None:
                 return None
-            for start, stop in spans:
-                orders.append(np.full(stop - start, look.order))
-                positions.append(np.arange(start, stop))
-                expected = stop
+            if not filled:
+                continue
+            row_positions = np.concatenate([np.arange(start, stop) for start, stop in spans])
+            positions.append(row_positions[charged[:filled]])
+            orders.append(np.full(len(positions[-1]), look.order))
+            expected = spans[-1][1]
+    if not positions:
+        return None
     return np.concatenate(orders), np.concatenate(positions)
 
 
 def _values(record: Record, stage: Stage, counts: list[int]) -> dict[str, Any]:
-    """The recorded values, element for element with the looks, that add up to the printed loss."""
+    """The recorded values, element for element with the looks, that add up to the printed loss.
+
+    Where only those that are not exactly zero do, the others are masked (`masked_N`), and left out.
+    """
     groups: dict[tuple[str, Site | None], list[Values]] = defaultdict(list)
     for values in record.values:
         if stage.begins <= values.order < stage.score.order:
@@ -112,14 +137,20 @@ def _values(record: Record, stage: Stage, counts: list[int]) -> dict[str, Any]:
         nats_N = np.concatenate([values.nats for values in group])
         if not (nats_N % 1).any():
             continue  # bytes, which are added up beside
-        mean = math.fsum(nats_N) / len(nats_N)
+        masked_N, said = nats_N == 0, stage.score.val_loss
+        total = math.fsum(nats_N)
+        mean, unmasked = total / len(nats_N), total / max(int((~masked_N).sum()), 1)
+        masks = abs(unmasked - said) < abs(mean - said)
+        mean = unmasked if masks else mean
         if (site := key[1]) is not None and math.isfinite(mean):
             means[f"{site[0]}:{site[1]}"] = mean
-        off = abs(mean - stage.score.val_loss)
-        if off < smallest:
+        if abs(mean - said) < smallest:
+            smallest = abs(mean - said)
+            kept_N = ~masked_N if masks else np.ones(len(nats_N), dtype=bool)
             orders_N = np.repeat([values.order for values in group], counts)
-            best = {"nats_N": nats_N, "values": key, "value_order_N": orders_N}
-            smallest = off
+            best = {"nats_N": nats_N[kept_N], "values": key, "value_order_N": orders_N[kept_N]}
+            if masks:
+                best["masked_N"] = masked_N
     return best | {"means": means}
 
 

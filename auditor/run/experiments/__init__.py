@@ -19,6 +19,7 @@ from auditor.evidence import (
     OtherSources,
     PrefixSensitivity,
     PrintedScores,
+    StreamBytes,
     Timeline,
     ValidationSwap,
 )
@@ -106,6 +107,7 @@ def experiment(
             _printed_twice(bench, clock, evidence, _bar(progress, "running on text", 0.5))
         raise
     evidence.add(*facts)
+    _add(evidence, StreamBytes, lambda: noise.stream_bytes(base))
     clock.run_seconds = base.seconds
 
     def change_the_end() -> PrefixSensitivity:

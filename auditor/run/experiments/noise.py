@@ -53,7 +53,6 @@ def known_source(bench: Bench, logs: Mapping[str, str], bar: Bar) -> tuple[Run, 
     facts = [
         build_timeline(base.record, base.stage, base.charged, base.aligner),
         noise_bound(base),
-        _stream_bytes(base),
         exercised.compare(logs, base.output, bench.claimed),
     ]
     return base, facts
@@ -178,9 +177,18 @@ def _curve(gain_N: NDArray[np.float64]) -> tuple[tuple[int, float], ...]:
     return tuple((int(end), round(float(sums[end - 1]), 3)) for end in ends if end)
 
 
-def _stream_bytes(run: Run) -> StreamBytes:
-    """Bytes implied by the printed pair of losses, and bytes of what was charged."""
+def stream_bytes(run: Run) -> StreamBytes:
+    """Bytes implied by the printed pair of losses, and bytes of what was charged.
+
+    Raises CannotMeasure when tokens were looked up several times and the charges do not say which
+    of these count.
+    """
     score, position_N = run.stage.score, run.charged.position_N
+    again = len(position_N) - len(np.unique(position_N))
+    if again and not run.charged.add_up(score):
+        raise CannotMeasure(
+            f"the bytes of {again:,} tokens were looked up again, and no charges give the score"
+        )
     expected = int(run.stream.vocabulary.token_bytes(run.stream.tokens)[position_N].sum())
     implied = len(position_N) * score.val_loss / (math.log(2) * score.val_bpb)
     half = 0.5 * 10.0**-score.decimals

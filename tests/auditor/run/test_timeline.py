@@ -138,6 +138,29 @@ def test_the_scored_stage_is_the_last_one_and_the_exact_line_gives_its_digits():
     assert found[-1].begins == 1000
 
 
+def test_what_is_masked_in_a_window_is_not_charged():
+    """Its context, and what fills it up at the end."""
+    record, pad = Record(), np.full(7, 999, dtype=np.int32)
+    for order, (start, first, stop) in enumerate([(1, 1, 33), (17, 33, 65), (49, 65, 101)]):
+        nats = np.where(np.arange(start, stop) < first, 0.0, 0.5)
+        rows = [np.concatenate([STREAM[start:stop], pad]), np.zeros(5, dtype=np.int32)]
+        record.values.append(Values(2 * order, "sum", AT, np.append(nats, np.zeros(12))))
+        record.looks.append(Look(2 * order + 1, AT, rows))
+    record.scores.append(Score(1000, "final_exact", 0.5, 1.0, 8))
+    timeline = timeline_of(record)
+    assert kinds(timeline) == [("charge", 1, 101)]
+    assert timeline.reconciled
+    assert (timeline.charged_positions, timeline.charged_again) == (100, 0)
+
+
+def test_the_site_whose_charges_add_up_is_the_one_that_charges():
+    record = scored([(1, 51), (51, 101)], first=100)
+    elsewhere = ("train_gpt.py", 3, "load")
+    record.looks.insert(0, Look(99, elsewhere, [STREAM[0:101]]))
+    assert kinds(timeline_of(record)) == [("charge", 1, 101)]
+    assert timeline_of(record).reconciled
+
+
 def test_charges_of_unknown_tokens_cannot_be_placed():
     record = Record(
         looks=[Look(1, AT, [np.arange(50, dtype=np.int32)])],
