@@ -33,9 +33,11 @@ TRAIN_TOKENS = 65_536
 USUAL_VOCABULARIES = (1024, 4096, 8192)
 MAX_EPOCHS = 6
 CHUNK_TOKENS = 1024
-KEPT, GIVEN = "kept", "given"
-"""Beside the record: what the recorder keeps of a run, and what it is given."""
+KEPT, GIVEN, OFFERED = "kept", "given", "offered"
+"""Beside the record: what the recorder keeps of a run, what it is given, and what it puts among the
+data for scripts that name it."""
 VALIDATION_SHARD = "fineweb_val_000000.bin"
+BYTES_SHARD = "fineweb_val_bytes_000000.bin"
 HEADER_INTS = 256
 MAGIC, VERSION = 20240520, 1
 
@@ -62,8 +64,8 @@ SMALL = {
     "VE_DIM": "16",
     "ROPE_DIMS": "8",
     "TTT_CHUNK_TOKENS": str(CHUNK_TOKENS),
-    "TTT_CHUNK_SIZE": "16",
-    "TTT_BATCH_SIZE": "4",
+    "TTT_CHUNK_SIZE": "32",
+    "TTT_BATCH_SIZE": "16",
     "TTT_EVAL_SEQ_LEN": "64",
     "TTT_MAX_LEN": "64",
     "PHASED_TTT_PREFIX_DOCS": "6",
@@ -140,7 +142,7 @@ def lay_out(
     gives way to what makes the run small.
     """
     folder, data, tools = root / "record", root / "data", root / "tools"
-    for path in (folder, data, tools, root / KEPT, root / GIVEN):
+    for path in (folder, data, tools, root / KEPT, root / GIVEN, root / OFFERED):
         path.mkdir()
     submission.write_to(folder)
     shutil.copytree(Path(__file__).parent / "recorder", tools / "recorder")
@@ -149,6 +151,8 @@ def lay_out(
         (root / GIVEN / name).write_bytes(content)
     write_shard(data / VALIDATION_SHARD, inputs.validation.tokens)
     write_shard(data / "fineweb_train_000000.bin", inputs.train.tokens)
+    token_bytes = inputs.validation.vocabulary.token_bytes(inputs.validation.tokens)
+    write_shard(root / OFFERED / BYTES_SHARD, token_bytes.astype(np.uint16))
     tokenizer = root / "data" / "tokenizer.model"
     tokenizer.write_bytes(inputs.validation.vocabulary.model)
     seen = "{workspace}/data"
@@ -167,6 +171,7 @@ def lay_out(
         "DATA_PATH": seen,
         "TOKENIZER_PATH": f"{seen}/{tokenizer.name}",
         "DATA_DIR": "{workspace}/record/data",
+        "LOG_DIR": "{workspace}/record/logs",
         "RUN_ID": "audit",
         "TMPDIR": "/tmp",
         "LANG": "C.UTF-8",
@@ -190,7 +195,11 @@ def scored(launch: Mapping[str, str], scale: float) -> dict[str, str]:
     Chunks stay many, tables keep their load. Adaptation of more than a few epochs shows in a few:
     a pass over a stream this short costs as much as a whole evaluation.
     """
-    own = {name: value for name, value in launch.items() if not OURS.fullmatch(name)}
+    own = {
+        name: value
+        for name, value in launch.items()
+        if not OURS.fullmatch(name) and "$" not in value  # a shell's own variable
+    }
     for name, value in own.items():
         if not value.isdecimal():
             continue
@@ -200,6 +209,8 @@ def scored(launch: Mapping[str, str], scale: float) -> dict[str, str]:
             own[name] = str(min(int(value), CHUNK_TOKENS))
         elif name.endswith("BUCKETS"):
             own[name] = str(scaling.scaled(int(value), scale))
+        elif name.endswith("TABLE_BITS") and int(value) < 64:
+            own[name] = str(scaling.scaled(1 << int(value), scale).bit_length() - 1)
     return own
 
 

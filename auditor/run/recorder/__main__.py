@@ -20,6 +20,7 @@ from . import files, fork, stand_ins, watch
 from .channel import Channel
 from .grammar import lowered  # type: ignore[import-not-found]  # laid beside it for a run
 from .launch import launch
+from .side_car import SideCar
 from .sources import Sources
 
 
@@ -46,7 +47,12 @@ def main() -> None:
     files.seed_random_numbers()
     sys.argv = [script, *sys.argv[2:]]
     sys.path[0] = folder
-    sources = Sources(folder, factor, report, lowered)
+    root = os.path.dirname(folder)
+    stream = np.fromfile(
+        os.path.join(root, "data", "fineweb_val_000000.bin"), dtype="<u2", offset=1024
+    )
+    side_car = SideCar(os.path.join(root, "offered"), os.path.join(root, "data"), stream)
+    sources = Sources(folder, factor, report, lowered, side_car.offer)
     sources.install()
     with open(script, "rb") as file:
         code = sources.compiled(file.read(), script)
@@ -57,16 +63,14 @@ def main() -> None:
     if rank == 0:
         stand_ins.programs.install(os.environ["PATH"].split(":")[0])
     device = stand_ins.install(used.add)
-    files.follow(channel, os.path.dirname(folder), ask, first=rank == 0)
+    files.follow(channel, root, ask, first=rank == 0)
     if "RANK" in os.environ:
         stand_ins.ranks.count(lambda: channel.send("collective"))
     if "fork" in ask:
-        shard = os.path.join(os.path.dirname(folder), "data", "fineweb_val_000000.bin")
-        stream = np.fromfile(shard, dtype="<u2", offset=1024)
         forks = fork.Forks(channel, stream, ask["fork"])
         channel.before, channel.ahead = forks.before, forks.ahead
     watch.listen(channel)
-    mode = watch.install(channel, vocab_size) if ask.get("watch", True) else None
+    mode = watch.install(channel, vocab_size, side_car) if ask.get("watch", True) else None
     try:
         exec(code, module.__dict__)
     finally:

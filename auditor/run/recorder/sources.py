@@ -34,17 +34,27 @@ class Sources:
     """Compiles what lies in the submission's folder, or comes out of it."""
 
     def __init__(
-        self, folder: str, factor: float, report: scaling.Report, lowered: Callable[[str], str]
+        self,
+        folder: str,
+        factor: float,
+        report: scaling.Report,
+        lowered: Callable[[str], str],
+        seen: Callable[[str | bytes], None] = lambda source: None,
     ) -> None:
-        """Scale tables by `factor`; `lowered` puts newer grammar into an older one."""
+        """Scale tables by `factor`; `lowered` puts newer grammar into an older one.
+
+        `seen` is called with each source before it is compiled.
+        """
         self._inside = os.path.join(os.path.realpath(folder), "")
         self._factor = factor
         self._report = report
         self._lowered = lowered
+        self._seen = seen
         self._named: set[str] = set()
 
     def compiled(self, source: str | bytes, path: str, flags: int = 0) -> CodeType:
         """Compile a file of the submission, or text out of it, as a module."""
+        self._seen(source)
         tree = self._tree(source, path, flags)
         scaling.Scale(self._factor, self._relative(path), self._report).visit(tree)
         code: CodeType = compile(tree, path, "exec", flags, dont_inherit=True)

@@ -1,7 +1,8 @@
 """What is watched: the calls through which every script charges, counts and learns.
 
 - a look-up of tokens in an integer table as long as the vocabulary: the byte table, which marks
-  exactly the tokens being charged, because bits per byte needs it;
+  exactly the tokens being charged, because bits per byte needs it; or of their places in the
+  side-car, which has the bytes of each place;
 - the sum of a float tensor, and cross entropies: where charges are added up;
 - cross entropies with a gradient, and optimiser steps: learning;
 - writes into counters (`np.add.at`, `np.bincount`, `scatter_add_`, `index_add_`, `index_put_`),
@@ -20,6 +21,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from .channel import Channel, packed
+from .side_car import SideCar
 
 MAX_REACH = 4
 """Token arrays that are sent with a write: of the innermost function that holds any."""
@@ -34,9 +36,10 @@ UNSEEN = torch._C.DisableTorchFunction
 class Watch(TorchFunctionMode):
     """Reports torch calls that charge, count or learn."""
 
-    def __init__(self, channel: Channel, vocab_size: int) -> None:
+    def __init__(self, channel: Channel, vocab_size: int, side_car: SideCar | None = None) -> None:
         """Send to `channel`; byte tables have at least `vocab_size` entries."""
         super().__init__()
+        self._side_car = side_car
         self._channel = channel
         self._vocab_size = vocab_size
 
@@ -53,7 +56,7 @@ class Watch(TorchFunctionMode):
             self._channel.charging()
         result = func(*args, **kwargs)
         if name in LOOKS and len(args) > 1:
-            if isinstance(args[0], torch.Tensor) and isinstance(args[-1], torch.Tensor):
+            if isinstance(args[0], torch.Tensor) and isinstance(args[-1], torch.Tensor | slice):
                 with UNSEEN():
                     self._look(args[0], args[-1])
         elif name == "sum" and len(args) == 1 and not kwargs:
@@ -84,16 +87,19 @@ class Watch(TorchFunctionMode):
         )
 
     def _look(self, table: Any, index: Any) -> None:
-        """A byte table is 1-D, integer and as long as the vocabulary."""
+        """A byte table is 1-D, integer and as long as the vocabulary, or as the stream."""
         if table.dim() != 1 or table.is_floating_point() or table.dtype is torch.bool:
             return
-        longest = self._vocab_size + 1024
-        if not self._vocab_size <= table.numel() <= longest or not index.numel():
+        by_tensor = isinstance(index, torch.Tensor)
+        if by_tensor and (index.dtype not in (torch.int64, torch.int32) or not index.numel()):
             return
-        if index.dtype not in (torch.int64, torch.int32) or not self._channel.wants("look"):
-            return
-        tokens = index.detach().to(torch.int32).numpy(force=True)
-        self._channel.send("look", site=self._channel.site(), tokens=packed(tokens))
+        tokens = None
+        if by_tensor and self._vocab_size <= table.numel() <= self._vocab_size + 1024:
+            tokens = index.detach().to(torch.int32).numpy(force=True)
+        elif self._side_car is not None:
+            tokens = self._side_car.tokens(table, index)
+        if tokens is not None and tokens.size and self._channel.wants("look"):
+            self._channel.send("look", site=self._channel.site(), tokens=packed(tokens))
 
     def _sum(self, values: Any, result: Any) -> None:
         """Only whole sums of floats, taken where nothing is learnt."""
@@ -235,7 +241,7 @@ def listen(channel: Channel) -> None:
     sys.stdout = Echo(sys.stdout, channel)
 
 
-def install(channel: Channel, vocab_size: int) -> Watch:
+def install(channel: Channel, vocab_size: int, side_car: SideCar | None = None) -> Watch:
     """Start watching; returns the torch mode, which must stay entered."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -243,6 +249,6 @@ def install(channel: Channel, vocab_size: int) -> Watch:
     register_optimizer_step_post_hook(
         lambda optimizer, args, kwargs: channel.send("step", site=channel.site())
     )
-    watch = Watch(channel, vocab_size)
+    watch = Watch(channel, vocab_size, side_car)
     watch.__enter__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return watch
