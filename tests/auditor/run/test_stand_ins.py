@@ -84,3 +84,41 @@ def test_what_a_script_would_download_is_what_the_run_has(tmp_path):
     for name in ("fineweb_train_000000.bin", "fineweb_val_000000.bin", "tokenizer.model"):
         (data / name).touch()
     run(FETCH, tmp_path)
+
+
+DOCUMENTS = """
+import torch
+from auditor.run.recorder.stand_ins import attention
+attention.install(lambda name: None)
+from flash_attn_interface import flash_attn_varlen_func as attend
+
+torch.manual_seed(0)
+q, k, v = (torch.randn(700, heads, 8) for heads in (4, 2, 2))
+
+def whole(bounds, causal, left):
+    place = torch.arange(700)
+    document = torch.searchsorted(bounds, place, right=True)
+    seen = document[:, None] == document
+    if causal:
+        seen &= place <= place[:, None]
+    if left >= 0:
+        seen &= place >= place[:, None] - left
+    return attention._attend(q[None], k[None], v[None], seen, None)[0]
+
+for bounds in ([0, 5, 300, 310], [0, 128, 256, 700, 700], [0, 700]):
+    for causal, left in ((True, -1), (True, 20), (False, -1)):
+        bounds = torch.as_tensor(bounds)
+        words = {"causal": causal, "window_size": (left, -1)}
+        ours = attend(q, k, v, bounds.int(), bounds.int(), 512, 512, **words)
+        assert torch.allclose(ours, whole(bounds, causal, left), atol=1e-6)
+
+# What comes later, and where its documents begin, changes no bit of what was before.
+before = attend(q, k, v, torch.tensor([0, 100, 400]), None, 512, 512, causal=True)
+q[450:], k[450:], v[450:] = 0, 1, 2
+after = attend(q, k, v, torch.tensor([0, 100, 400, 451, 520]), None, 512, 512, causal=True)
+assert torch.equal(before[:450], after[:450])
+"""
+
+
+def test_documents_attend_to_themselves_alone():
+    run(DOCUMENTS)

@@ -10,6 +10,9 @@ from torch.nn import functional
 
 from .table import Report
 
+BLOCK = 64
+"""Queries that are taken together: they need the keys of their documents, not of a whole batch."""
+
 
 def install(report: Report) -> None:
     """Put the modules where an import finds them."""
@@ -22,11 +25,24 @@ def install(report: Report) -> None:
 
     def variable(q: Any, k: Any, v: Any, *args: Any, **words: Any) -> Any:
         report("flash attention")
-        bounds: Any = words["cu_seqlens_q"] if "cu_seqlens_q" in words else args[0]
-        place = torch.arange(q.shape[0])
-        document = torch.searchsorted(bounds.long().contiguous(), place, right=True)
-        seen = _visible(place, place, words) & (document[:, None] == document)
-        return _attend(q[None], k[None], v[None], seen, words.get("softmax_scale"))[0]
+        given = ("cu_seqlens_q", "cu_seqlens_k", "max_seqlen_q")
+        words = {**dict(zip(given, args, strict=False)), **words}
+        bounds: Any = torch.cat([words["cu_seqlens_q"].long(), torch.tensor([0, len(q)])])
+        bounds = bounds.unique()
+        longest = max(int(words.get("max_seqlen_q") or 0), int(bounds.diff().max()))
+        before = min(-(-longest // BLOCK), -(-len(q) // BLOCK)) * BLOCK
+        after = BLOCK if words.get("causal") else BLOCK + before
+        # Queries in blocks, with as many keys for each as the longest document may need: what comes
+        # later changes no shape, and so no bit of what was before.
+        start = torch.arange(0, len(q), BLOCK)[:, None]
+        query, key = start + torch.arange(BLOCK), start + torch.arange(-before, after)
+        inside = (key >= 0) & (key < len(q))
+        query, key = query.clamp(max=len(q) - 1), key.clamp(0, len(q) - 1)
+        document = torch.searchsorted(bounds, torch.arange(len(q)), right=True)
+        seen = _visible(query, key, words) & inside[:, None, :]
+        seen &= document[query][:, :, None] == document[key][:, None, :]
+        attended = _attend(q[query], k[key], v[key], seen[:, None], words.get("softmax_scale"))
+        return attended.flatten(0, 1)[: len(q)]
 
     def packed(qkv: Any, *args: Any, **words: Any) -> Any:
         return fixed(*qkv.unbind(2), *args, **words)
@@ -47,13 +63,14 @@ def install(report: Report) -> None:
 def _visible(query: Any, key: Any, words: dict[str, Any]) -> Any:
     """Which keys each query may look at: causal, and within the window."""
     left, right = words.get("window_size") or (-1, -1)
-    seen = torch.ones(len(query), len(key), dtype=torch.bool)
+    query, key = query[..., :, None], key[..., None, :]
+    seen = torch.ones_like(key <= query)
     if words.get("causal"):
-        seen &= key <= query[:, None]
+        seen &= key <= query
     if left >= 0:
-        seen &= key >= query[:, None] - left
+        seen &= key >= query - left
     if right >= 0:
-        seen &= key <= query[:, None] + right
+        seen &= key <= query + right
     return seen
 
 
