@@ -58,13 +58,23 @@ def test_a_file_of_the_submission_where_data_would_be_stays(tmp_path):
 
 def test_what_depends_on_the_length_of_the_stream_is_scaled_with_it():
     launch = {"TTT_EPOCHS": "30", "MIX_EPOCHS": "2", "NGRAM_CHUNK_TOKENS": "1000000"}
-    launch |= {"NGRAM_BUCKETS": "4194304", "SMALL_BUCKETS": "64", "TTT_LORA_RANK": "8", "RANK": "3"}
+    launch |= {
+        "NGRAM_BUCKETS": "4194304",
+        "SMALL_BUCKETS": "64",
+        "OPEN_TABLE_BITS": "26",
+        "OTHER_TABLE_BITS": "7",
+        "TTT_LORA_RANK": "8",
+        "RANK": "3",
+        "TAG": "$1",
+    }
     assert workspace.scored(launch, 50_001 / workspace.FULL_TOKENS) == {
         "TTT_EPOCHS": "6",
         "MIX_EPOCHS": "2",
         "NGRAM_CHUNK_TOKENS": "1024",
         "NGRAM_BUCKETS": "4096",
         "SMALL_BUCKETS": "64",
+        "OPEN_TABLE_BITS": "16",
+        "OTHER_TABLE_BITS": "7",
         "TTT_LORA_RANK": "8",
     }
 
