@@ -3,8 +3,9 @@
     python benchmarks/coverage.py REPO.git LABELS.jsonl OUTPUT.jsonl --seconds 150 --minutes 8
 
 One run on noise for each script, one at a time. Each gives a line of JSON; a script that has a line
-is not run again. Stops to begin new ones after `--minutes`. With `--summary` nothing is run: prints
-how many got to their score, why the others did not, and where verdicts and labels differ.
+is not run again, but with `--again` where it gave no score. Stops to begin new ones after
+`--minutes`. With `--summary` nothing is run: prints how many got to their score, why the others did
+not, and where verdicts and labels differ.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import random
 import re
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +37,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=150)
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--only", type=lambda text: set(map(int, text.split(","))))
+    parser.add_argument("--again", action="store_true", help="also those without a score so far")
     parser.add_argument("--part", default="0/1", help="i/n: every n-th row, from the i-th")
     parser.add_argument("--summary", action="store_true")
     options = parser.parse_args()
     if options.summary:
-        sys.stdout.write(summary(options.output))
+        sys.stdout.write(summary(options.output, len(_labelled(options.labels))))
         return
     started = time.monotonic()
-    rows = [json.loads(line) for line in options.labels.read_text().splitlines()]
     first, step = map(int, options.part.split("/"))
-    rows = [row for row in rows if row["script"]]
+    rows = _labelled(options.labels)
     # In an order that has nothing to do with time or size: what is done so far is a fair sample.
     random.Random(0).shuffle(rows)
     rows = rows[first::step]
-    done = set()
-    if options.output.exists():
-        done = {json.loads(line)["pr"] for line in options.output.read_text().splitlines()}
+    done = {row["pr"] for row in _newest(options.output) if not (options.again and row["why"])}
     for row in rows:
         if row["pr"] in done or (options.only and row["pr"] not in options.only):
             continue
@@ -83,13 +83,15 @@ def one(row: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     except AuditorError as error:
         return {"why": str(error)}
     noise = verdict.evidence["NoiseBound"]
+    failures = [one for one in verdict.results if one.outcome is Outcome.FAIL]
     return {
         "why": verdict.trouble,
         "stage": verdict.evidence["Timeline"].get("stage"),
         "ln_e": noise.get("ln_e"),
         "slack": noise.get("slack_nats_per_token"),
         "missing": verdict.evidence["Exercised"].get("missing"),
-        "failed": [one.rule for one in verdict.results if one.outcome is Outcome.FAIL],
+        "failed": [one.rule for one in failures],
+        "strengths": [one.strength.name.lower() if one.strength else None for one in failures],
         "overrides": verdict.overrides,
     }
 
@@ -97,6 +99,7 @@ def one(row: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
 REASONS = {
     r"No module named '(?P<what>[^'.]+)": "a package that is not installed: {what}",
     r"expected an end within": "did not end in time",
+    r"required FLA deps": "a package that is not installed: fla",
     r"the scored stage did not run": "the scored stage did not run",
     r"expected a folder": "its folder is not in the commit",
     r"FileNotFoundError": "a file that the folder does not hold",
@@ -108,6 +111,11 @@ REASONS = {
 VALIDITY = "validity"
 SHOWN_BY_RULES = {"unnormalised", "target-in-key", "two-pass", "slot", "update-before-score"}
 """Labels of violations that a run can show on noise."""
+RULES = {
+    *("strict-prefix", "full-distribution", "score-before-update", "single-pass"),
+    *("context-only-keys", "causal-cache"),
+}
+"""What such a violation fails; to be incomplete or too large is another matter."""
 
 
 def reason(said: str) -> str:
@@ -118,42 +126,63 @@ def reason(said: str) -> str:
     return said[:100]
 
 
-def summary(output: Path) -> str:
-    """Return the page of what an output holds, as Markdown."""
-    # Of a script that was run again the last line counts.
-    newest = {row["pr"]: row for row in map(json.loads, output.read_text().splitlines())}
-    rows = list(newest.values())
+def summary(output: Path, labelled: int) -> str:
+    """Return the page of what an output holds of so many labelled scripts, as Markdown."""
+    rows = _newest(output)
     ran = [row for row in rows if row["why"] is None]
     reasons: dict[str, list[int]] = collections.defaultdict(list)
     for row in rows:
         if row["why"] is not None:
             reasons[reason(row["why"])].append(row["pr"])
-    lines = [f"{len(ran)} of {len(rows)} scripts ran to their score.", "", "| why not | scripts |"]
-    lines.append("|---|---|")
+    lines = [
+        f"{len(rows)} of {labelled} scripts were run, and {len(ran)} of them "
+        f"({len(ran) / max(len(rows), 1):.0%}) to their score.",
+        "",
+        "| why not | scripts |",
+        "|---|---|",
+    ]
     for words, prs in sorted(reasons.items(), key=lambda item: -len(item[1])):
         lines.append(f"| {words} | {_numbers(prs)} |")
-    beaten = {row["pr"] for row in ran if (row["ln_e"] or 0) > PROOF_NATS}
-    labelled = [
-        row
-        for row in ran
-        if row["label"] == "violation"
-        and row["kind"] == VALIDITY
-        and SHOWN_BY_RULES & set(row["rules"])
-    ]
-    missed = [row["pr"] for row in labelled if not row["failed"]]
     clean = [row for row in ran if row["label"] == "clean"]
-    wrong = [row["pr"] for row in clean if row["pr"] in beaten]
-    lines += [
-        "",
-        f"Noise is beaten by {len(beaten)}: {_numbers(sorted(beaten))}. Of {len(clean)} clean rows "
-        f"that ran, {len(wrong)} beat it ({_numbers(wrong)}). Of {len(labelled)} labelled "
-        f"violations that noise could show and that ran, {len(missed)} fail no rule "
-        f"({_numbers(missed)}).",
-    ]
+    lines += ["", f"Of {len(clean)} clean scripts that ran:", ""]
+    lines.append(f"- beat the noise: {_numbers(row['pr'] for row in clean if _beats(row))}")
+    failed = [f"#{row['pr']} ({', '.join(row['failed'])})" for row in clean if row["failed"]]
+    lines.append(f"- fail a rule: {', '.join(failed) or 'none'}")
+    wrong = [row for row in ran if row["label"] == "violation" and row["kind"] == VALIDITY]
+    wrong = [row for row in wrong if SHOWN_BY_RULES & set(row["rules"])]
+    seen = [row for row in wrong if _seen_running(row)]
+    read = [row for row in wrong if row not in seen and RULES & set(row["failed"])]
+    lines += ["", f"Of {len(wrong)} labelled {', '.join(sorted(SHOWN_BY_RULES))} that ran:", ""]
+    lines.append(f"- FAIL by what ran: {_numbers(row['pr'] for row in seen)}")
+    lines.append(f"- FAIL by reading alone: {_numbers(row['pr'] for row in read)}")
+    rest = [row["pr"] for row in wrong if row not in seen and row not in read]
+    lines.append(f"- no rule fails: {_numbers(rest)}")
     return "\n".join(lines) + "\n"
 
 
-def _numbers(prs: list[int]) -> str:
+def _beats(row: dict[str, Any]) -> bool:
+    return (row["ln_e"] or 0) > PROOF_NATS
+
+
+def _seen_running(row: dict[str, Any]) -> bool:
+    """Whether one of the rules fails by what ran."""
+    failed = dict(zip(row["failed"], row.get("strengths", ()), strict=False))
+    return _beats(row) or any(failed.get(rule) in ("ran", "proved") for rule in RULES)
+
+
+def _newest(output: Path) -> list[dict[str, Any]]:
+    """Lines of the output, the last one of each script."""
+    lines = output.read_text().splitlines() if output.exists() else []
+    return list({row["pr"]: row for row in map(json.loads, lines)}.values())
+
+
+def _labelled(labels: Path) -> list[dict[str, Any]]:
+    """Rows of the labels file that name a script."""
+    rows = [json.loads(line) for line in labels.read_text().splitlines()]
+    return [row for row in rows if row["script"]]
+
+
+def _numbers(prs: Iterable[int]) -> str:
     return ", ".join(f"#{pr}" for pr in prs) or "none"
 
 
