@@ -28,8 +28,8 @@ PLACES = (0.1, 0.5, 0.9)
 """Of the stream: mechanisms switch on with what they have seen."""
 GRAM = 8
 """As in recorder/places.py."""
-COPIES_SECONDS = 90.0
-"""About what the copies take beside whole runs: three positions, some 0.05 s a copy and core."""
+COPIES_SECONDS = 45.0
+"""About what the copies take beside whole runs: three positions of 384 copies."""
 BFLOAT16_STEP = 2**-8
 """Relative rounding of a charge that is kept in bfloat16, both ways together."""
 ENOUGH = 1.05
