@@ -29,9 +29,11 @@ OF_THE_MACHINE = re.compile(r"(?:LOCAL_)?RANK|WORLD_SIZE|.*_PATH|.*_DIR|RUN_ID")
 MIN_PRINTED = 8
 """Shorter texts stand in any log."""
 MAX_LOG_CHARACTERS = 4_000_000
-NEEDED = re.compile(r".*(?:EPOCHS|CHUNK_TOKENS|TABLE_BITS)|(?:LOOP|PARALLEL)_\w+")
-"""Defaults that a small run has to know: how often, in which pieces, how large the tables, layers
-by number."""
+NEEDED = re.compile(
+    r".*(?:EPOCHS|CHUNK_TOKENS|TABLE_BITS|LORA_RANK|LORA_ALPHA)|(?:LOOP|PARALLEL)_\w+"
+)
+"""Defaults that a small run has to know: how often, in which pieces, how large the tables and
+adapters, layers by number."""
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{2,60}")
 _RUN_BEGINS = re.compile(r"^(?:val_loader|train_loader|model_params|warmup_step|world_size)\b.*\d")
 _PAIR = re.compile(

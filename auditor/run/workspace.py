@@ -33,6 +33,7 @@ TRAIN_TOKENS = 65_536
 USUAL_VOCABULARIES = (1024, 4096, 8192)
 MAX_EPOCHS = 6
 CHUNK_TOKENS = 1024
+LORA_RANK = 8
 KEPT, GIVEN, OFFERED = "kept", "given", "offered"
 """Beside the record: what the recorder keeps of a run, what it is given, and what it puts among the
 data for scripts that name it."""
@@ -211,6 +212,11 @@ def scored(launch: Mapping[str, str], scale: float) -> dict[str, str]:
             own[name] = str(scaling.scaled(int(value), scale))
         elif name.endswith("TABLE_BITS") and int(value) < 64:
             own[name] = str(scaling.scaled(1 << int(value), scale).bit_length() - 1)
+        elif name.endswith("LORA_RANK") and int(value) > LORA_RANK:
+            own[name] = str(LORA_RANK)
+            alpha = name.replace("RANK", "ALPHA")
+            with contextlib.suppress(KeyError, ValueError):  # what is added keeps its weight
+                own[alpha] = f"{float(own[alpha]) * LORA_RANK / int(value):g}"
     return own
 
 

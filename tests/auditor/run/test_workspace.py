@@ -79,6 +79,17 @@ def test_what_depends_on_the_length_of_the_stream_is_scaled_with_it():
     }
 
 
+def test_an_adapter_is_small_and_keeps_its_weight():
+    def scored(**launch):
+        return workspace.scored(launch, 0.001)
+
+    large = {"TTT_LORA_RANK": "96", "TTT_LORA_ALPHA": "144.0"}
+    assert scored(**large) == {"TTT_LORA_RANK": "8", "TTT_LORA_ALPHA": "12"}
+    for none_or_small in ({"TTT_LORA_RANK": "0"}, {"TTT_LORA_RANK": "4", "TTT_LORA_ALPHA": "9"}):
+        assert scored(**none_or_small) == none_or_small
+    assert scored(LORA_RANK="96", LORA_ALPHA="auto") == {"LORA_RANK": "8", "LORA_ALPHA": "auto"}
+
+
 def test_a_script_that_names_its_layers_by_number_keeps_them():
     assert "NUM_LAYERS" in workspace.small({})
     assert "NUM_LAYERS" not in workspace.small({"LOOP_START": "3"})
