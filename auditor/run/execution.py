@@ -175,7 +175,7 @@ class Bench:
                 backend=self.plan.sandbox,
                 on_event=seen.event,
             )
-            why = _how_it_ended(script, finished, self.plan)
+            why = how_it_ended(script, finished, self.plan.run_seconds)
             if why is not None:
                 raise CannotMeasure(why)
             record = read_record(finished.events)
@@ -240,10 +240,10 @@ class _Seen:
             self._progress(min(self._bytes / 6 / (EXPECTED_STAGES * NOISE_TOKENS), 0.99))
 
 
-def _how_it_ended(script: str, finished: Finished, plan: "Plan") -> str | None:
+def how_it_ended(script: str, finished: Finished, seconds: float) -> str | None:
     """One sentence for a run that did not come to its end; None when it did."""
     if finished.timed_out:
-        return f"{script}: expected an end within {plan.run_seconds:.0f} s, still ran then"
+        return f"{script}: expected an end within {seconds:.0f} s, still ran then"
     if finished.exceeded is not None:
         return f"{script}: {finished.exceeded}"
     if finished.returncode:

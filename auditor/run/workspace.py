@@ -37,6 +37,7 @@ LORA_RANK = 8
 KEPT, GIVEN, OFFERED = "kept", "given", "offered"
 """Beside the record: what the recorder keeps of a run, what it is given, and what it puts among the
 data for scripts that name it."""
+TOKENIZER = "tokenizer.model"
 VALIDATION_SHARD = "fineweb_val_000000.bin"
 BYTES_SHARD = "fineweb_val_bytes_000000.bin"
 HEADER_INTS = 256
@@ -142,22 +143,14 @@ def lay_out(
     `launch` is the environment of the submission's own run lines: it switches on what was on, and
     gives way to what makes the run small.
     """
-    folder, data, tools = root / "record", root / "data", root / "tools"
-    for path in (folder, data, tools, root / KEPT, root / GIVEN, root / OFFERED):
-        path.mkdir()
-    submission.write_to(folder)
-    shutil.copytree(Path(__file__).parent / "recorder", tools / "recorder")
-    shutil.copy(grammar.__file__, tools / "recorder" / "grammar.py")
-    for name, content in inputs.given.items():
-        (root / GIVEN / name).write_bytes(content)
+    folder, data = lay_out_record(root, submission, inputs.given)
     write_shard(data / VALIDATION_SHARD, inputs.validation.tokens)
     write_shard(data / "fineweb_train_000000.bin", inputs.train.tokens)
     token_bytes = inputs.validation.vocabulary.token_bytes(inputs.validation.tokens)
     write_shard(root / OFFERED / BYTES_SHARD, token_bytes.astype(np.uint16))
-    tokenizer = root / "data" / "tokenizer.model"
+    tokenizer = data / TOKENIZER
     tokenizer.write_bytes(inputs.validation.vocabulary.model)
-    seen = "{workspace}/data"
-    _link_usual_places(folder, data, tokenizer)
+    link_usual_places(folder, data, tokenizer)
     scale = len(inputs.validation.tokens) / FULL_TOKENS
     settings = {
         **scored(launch, scale),
@@ -166,11 +159,33 @@ def lay_out(
         **small(launch),
         **inputs.settings,
     }
-    fixed = {
+    fixed = fixed_variables(scale, inputs.ranks, inputs.ask)
+    return Workspace(root, folder.name, {**fixed, **settings}, settings)
+
+
+def lay_out_record(
+    root: Path, submission: Submission, given: Mapping[str, bytes]
+) -> tuple[Path, Path]:
+    """Write the submission and the recorder with what it is given; its folder and that of data."""
+    folder, data, tools = root / "record", root / "data", root / "tools"
+    for path in (folder, data, tools, root / KEPT, root / GIVEN, root / OFFERED):
+        path.mkdir()
+    submission.write_to(folder)
+    shutil.copytree(Path(__file__).parent / "recorder", tools / "recorder")
+    shutil.copy(grammar.__file__, tools / "recorder" / "grammar.py")
+    for name, content in given.items():
+        (root / GIVEN / name).write_bytes(content)
+    return folder, data
+
+
+def fixed_variables(scale: float, ranks: int, ask: Mapping[str, object]) -> dict[str, str]:
+    """What every execution has: places, one thread, equal hashes; and the recorder's orders."""
+    seen = "{workspace}/data"
+    return {
         "PATH": "{workspace}/programs:/usr/bin:/bin",
         "HOME": "/tmp",
         "DATA_PATH": seen,
-        "TOKENIZER_PATH": f"{seen}/{tokenizer.name}",
+        "TOKENIZER_PATH": f"{seen}/{TOKENIZER}",
         "DATA_DIR": "{workspace}/record/data",
         "LOG_DIR": "{workspace}/record/logs",
         "RUN_ID": "audit",
@@ -184,10 +199,9 @@ def lay_out(
         "PYTHONPATH": "{workspace}/tools",
         "STRICT_PREFIX_VOCAB_SIZE": str(VOCAB_SIZE),
         "STRICT_PREFIX_SCALE": repr(scale),
-        "STRICT_PREFIX_RANKS": str(inputs.ranks),
-        "STRICT_PREFIX_ASK": json.dumps(dict(inputs.ask)),
+        "STRICT_PREFIX_RANKS": str(ranks),
+        "STRICT_PREFIX_ASK": json.dumps(dict(ask)),
     }
-    return Workspace(root, folder.name, {**fixed, **settings}, settings)
 
 
 def scored(launch: Mapping[str, str], scale: float) -> dict[str, str]:
@@ -226,7 +240,7 @@ def small(launch: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in SMALL.items() if not (numbered and k == "NUM_LAYERS")}
 
 
-def _link_usual_places(folder: Path, data: Path, tokenizer: Path) -> None:
+def link_usual_places(folder: Path, data: Path, tokenizer: Path) -> None:
     """Data and tokenizer where scripts look that do not ask for a path, unless it is theirs."""
     for vocab_size in (VOCAB_SIZE, *USUAL_VOCABULARIES):
         shards = folder / "data" / "datasets" / f"fineweb10B_sp{vocab_size}"

@@ -4,8 +4,8 @@ Reads STRICT_PREFIX_RANKS, which starts so many of it, and STRICT_PREFIX_EVENTS_
 STRICT_PREFIX_VOCAB_SIZE, STRICT_PREFIX_SCALE and STRICT_PREFIX_ASK, and removes them from the
 environment before the script starts. What may be asked for: another run's artifact in the place of
 this one's (`transplant`, names of the files in ../given), an end after so many artifacts
-(`stop_after_artifacts`), the charges of all tokens at some positions (`fork`, see there), and to
-see nothing but what is printed (`watch`: false).
+(`stop_after_artifacts`), the charges of all tokens at some positions (`fork`, see there), to see
+nothing but what is printed (`watch`: false), and `threads`.
 """
 
 import json
@@ -43,7 +43,7 @@ def main() -> None:
 
     asked = watch.watch_environment()
     # One thread and fixed seeds: two equal runs must give equal events, to the last bit.
-    torch.set_num_threads(1)
+    torch.set_num_threads(ask.get("threads", 1))
     files.seed_random_numbers()
     sys.argv = [script, *sys.argv[2:]]
     sys.path[0] = folder
