@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,9 @@ def record(folder: Path, claim: float, model: Counts | None = None) -> Path:
     return folder
 
 
-def reevaluate(tmp_path: Path, folder: Path, shards: Path, *more: str) -> tuple[int, str, dict]:
+def reevaluate(
+    tmp_path: Path, folder: Path, shards: Path, *more: str
+) -> tuple[int, str, dict[str, Any]]:
     (tmp_path / "tokenizer").write_bytes(b"of no interest to this script")
     out = tmp_path / "figures.json"
     command = ["reevaluate", str(folder), str(shards), "--tokenizer", str(tmp_path / "tokenizer")]
