@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := demo
 
-.PHONY: help demo serve test test-slow kills fuzz lint bench clean
+.PHONY: help demo serve test test-slow test-postgresql kills fuzz lint bench clean
 
 help:
 	@echo "make demo        train a small record, export it as published and compliant, audit both"
@@ -14,6 +14,7 @@ help:
 	@echo "make serve       the service on an embedded database, at http://127.0.0.1:8000"
 	@echo "make test        the test suite (under 3 minutes on 2 cores)"
 	@echo "make test-slow   the tests that take minutes"
+	@echo "make test-postgresql    the service's tests again, on PostgreSQL (four minutes)"
 	@echo "make kills       200 times kill -9 of service, worker or database under load (an hour)"
 	@echo "make fuzz        10,000 archives with random faults"
 	@echo "make lint        ruff and mypy"
@@ -36,6 +37,9 @@ test: $(READY)
 test-slow: $(READY)
 	-@.ci/system-packages chromium
 	@$(BIN)/pytest -q -m slow
+
+test-postgresql: $(READY)
+	@$(BIN)/pytest -q -n 2 --dist loadgroup -m slow -k "postgresql and not browser and not fuzz and not schema" tests/api
 
 kills: $(READY)
 	@KILLS=$(or $(KILLS),200) SEED=$(or $(SEED),200) $(BIN)/pytest -q -s -m slow -k many_kills tests/api
