@@ -12,7 +12,7 @@ and the charge is computed again for every token. The original goes on unchanged
 
 Most of what lies between is the network's forward pass, of a whole batch. So copies are left behind
 it as well, where its scores are about to become charges. One of them serves when it answers for
-some tokens, the likely ones above all, as the nearest sleeper does.
+some tokens, the likely ones above all, as the nearest sleeper does, and its sum is not too large.
 """
 
 import contextlib
@@ -40,6 +40,8 @@ REACH, BEHIND = 100, 3
 """Within so many events before the charge copies are left behind the network, the last few."""
 LIKELY, UNLIKELY = 8, 4
 """Tokens, from both ends of the list, on which copies in front of and behind it must agree."""
+FULL = 1 + 1e-6
+"""What charges of a distribution add up to at most, in 32 bits."""
 MANY = 16
 """Copies for which it pays to join the pages that they are made of."""
 CHILD_SECONDS = 120
@@ -114,10 +116,10 @@ class Forks:
         if order <= self._begins or self._busy or self._child:
             return
         self._busy = True
-        for number, site in enumerate(self._sites):
+        for site in self._sites:
             distance = site.charge_order - order
             if 0 <= distance <= REACH and not self._child:
-                self._leave(number, site, distance, is_behind=True)
+                self._leave(site, distance, is_behind=True)
                 if not self._child:
                     _forget(site)
         self._busy = False
@@ -133,7 +135,7 @@ class Forks:
                 at = max(site.charge_order - distance, self._begins + 1)
                 taken = [one.distance for one in site.sleepers if not one.is_behind]
                 if order == at and distance not in taken:
-                    self._leave(number, site, distance, is_behind=False)
+                    self._leave(site, distance, is_behind=False)
             if not self._child and order == site.charge_order:
                 self._wake(number, site)
 
@@ -199,7 +201,7 @@ class Forks:
 
     # --- just before the charge ----------------------------------------------------------------
 
-    def _leave(self, number: int, site: Site, distance: int, *, is_behind: bool) -> None:
+    def _leave(self, site: Site, distance: int, *, is_behind: bool) -> None:
         """Leave a sleeping copy here."""
         self._channel.flush()
         wake_read, wake_write = os.pipe()
@@ -212,9 +214,9 @@ class Forks:
             return
         os.close(wake_write)
         os.close(answer_read)
-        self._sleep(number, site, distance, wake_read, answer_write)
+        self._sleep(site, wake_read, answer_write)
 
-    def _sleep(self, number: int, site: Site, distance: int, wake: int, answer: int) -> None:
+    def _sleep(self, site: Site, wake: int, answer: int) -> None:
         """Do what the original says, until it says no more; returns in copies of this one alone.
 
         Said in words: copies made since hold the pipe open, so its end would not be seen.
@@ -230,37 +232,45 @@ class Forks:
             results = self._charged(places, site, asked[word])
             if self._child:
                 return
-            if word == b"!":
-                for value, nats in results.items():
-                    self._say("vocabulary", number, value, nats)
             _tell(answer, sorted(results.items()))
         os._exit(0)
 
     def _wake(self, number: int, site: Site) -> None:
-        """Ask sleepers for the right answer; the nearest that gives it serves, and all end.
-
-        What a copy answers is right from some distance on, so halves are searched.
-        """
+        """Ask sleepers for the right answer; one that gives it serves, and all end."""
         began, used = time.monotonic(), _processor_seconds()
-        serves = self._right(site)
-        copies = len(_answer(serves, b"!")) if serves is not None else 0
+        front = self._right(site)
+        serves, charged = (None, []) if front is None else self._served(site, front)
         while site.sleepers:
             _end(site.sleepers.pop())
         if serves is None:
             return
         seconds, used = time.monotonic() - began, _processor_seconds() - used
         facts = {"kind": "served", "order": 0, "number": number, "distance": serves.distance}
-        facts |= {"copies": copies, "seconds": seconds, "processor": used}
+        facts |= {"copies": len(charged), "seconds": seconds, "processor": used}
         self._channel.flush()
+        for value, nats in charged:
+            self._say("vocabulary", number, value, nats)
         self._channel.say(json.dumps(facts))
 
+    def _served(self, site: Site, front: Sleeper) -> tuple[Sleeper, list[list[Any]]]:
+        """Who serves, and what is charged for every token."""
+        behind = self._behind(site, front)
+        if behind is not None:
+            charged = _answer(behind, b"!")
+            # A sum that is too large must not rest on the few tokens on which they agreed.
+            if math.fsum(math.exp(-nats) for _, nats in charged if nats is not None) <= FULL:
+                return behind, charged
+        return front, _answer(front, b"!")
+
     def _right(self, site: Site) -> Sleeper | None:
-        """The nearest sleeper that answers as one must."""
+        """The nearest sleeper in front of the network that answers as one must.
+
+        What a copy answers is right from some distance on, so halves are searched.
+        """
         if site.right is None:
             return None
         right = [[site.other, site.right]]
-        sleepers = sorted(site.sleepers, key=lambda one: one.distance)
-        found = [one for one in sleepers if not one.is_behind]
+        found = sorted((one for one in site.sleepers if not one.is_behind), key=_distance)
         first, last = 0, len(found)
         while first < last:
             middle = (first + last) // 2
@@ -268,21 +278,17 @@ class Forks:
                 last = middle
             else:
                 first = middle + 1
-        if first == len(found):
-            return None
-        return self._behind(sleepers, found[first], right) or found[first]
+        return found[first] if first < len(found) else None
 
-    def _behind(
-        self, sleepers: list[Sleeper], nearest: Sleeper, right: list[list[Any]]
-    ) -> Sleeper | None:
+    def _behind(self, site: Site, front: Sleeper) -> Sleeper | None:
         """One behind the network that answers as the nearest in front of it does."""
         some: list[list[Any]] = []
-        for one in sleepers:
-            if not one.is_behind or one.distance >= nearest.distance:
+        for one in sorted(site.sleepers, key=_distance):
+            if not one.is_behind or one.distance >= front.distance:
                 continue
-            if _answer(one, b"?") != right:
+            if _answer(one, b"?") != [[site.other, site.right]]:
                 continue
-            some = some or _answer(nearest, b"~")
+            some = some or _answer(front, b"~")
             if self._least(nats for _, nats in some) >= self._enough:
                 return None  # the sum of these is large enough, and no more are tried
             if _answer(one, b"~") == some:
@@ -360,6 +366,10 @@ def _end(sleeper: Sleeper) -> None:
     os.close(sleeper.wake)
     os.close(sleeper.answer)
     os.waitpid(sleeper.pid, 0)
+
+
+def _distance(one: Sleeper) -> int:
+    return one.distance
 
 
 def _forget(site: Site) -> None:

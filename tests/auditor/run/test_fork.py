@@ -41,14 +41,15 @@ forks = Forks(channel, tokens.copy(), ask)
 channel.before, channel.ahead = forks.before, forks.ahead
 channel.send("learn")
 held = tokens.copy()
-BATCH, GATED = int(sys.argv[3]), int(sys.argv[4])
+BATCH, GATED, DEAR = int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])
 gone = [weakref.proxy(type("Gone", (), {})())]
 for t in range(LENGTH):
     if BATCH and t % BATCH == 0:
         rows = held[t : t + BATCH].copy()
         gate = rows == GATED  # with the network, as far as a copy can see
+        rare = np.isin(rows, ask["sites"][0]["values"][8:12])  # on none of which copies must agree
         channel.charging()
-        charged = -np.log(probability) - 0.25 * gate + 0.5 * (rows == true)
+        charged = -np.log(probability) - 0.25 * gate + DEAR * rare + 0.5 * (rows == true)
     channel.send("look")
     if t == LENGTH // 2:
         channel.send("line", text="half of the way, and no end")
@@ -69,10 +70,10 @@ sys.stdout.write(os.read(read, 1 << 20).decode())
 
 
 def answers(
-    probability: float, ahead: int = 1, batch: int = 0, gated: int = -1
+    probability: float, ahead: int = 1, batch: int = 0, gated: int = -1, dear: float = 0.0
 ) -> tuple[dict[int, float], list[dict[str, Any]]]:
     done = subprocess.run(
-        [sys.executable, "-c", RUN, *map(str, (probability, ahead, batch, gated))],
+        [sys.executable, "-c", RUN, *map(str, (probability, ahead, batch, gated, dear))],
         capture_output=True,
         text=True,
         check=False,
@@ -115,6 +116,13 @@ def test_it_does_not_where_the_network_knew_a_token_that_is_asked_for():
     charged, (served,) = answers(1 / 16, batch=110, gated=15)
     assert served["distance"] == 30
     assert charged[15] == pytest.approx(math.log(16) - 0.25, abs=1e-9)
+
+
+def test_a_sum_that_is_too_large_rests_on_no_copy_behind_the_network():
+    """The network knew four tokens to be rare, and no copy is asked for these before it serves."""
+    charged, (served,) = answers(1 / 12, batch=110, dear=9.0)
+    assert served["distance"] == 30
+    assert sum(math.exp(-nats) for nats in charged.values()) < 1
 
 
 def test_joined_pages_hold_what_they_held():
