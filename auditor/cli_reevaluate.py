@@ -59,8 +59,9 @@ def reevaluate(
     That a score is met again shows where it comes from, not that it is the length of a code:
     `auditor audit --run` and `--prove` are for that.
 
-    Exit 0 within the tolerance of the claim; 1 where the shipped model scores worse; 3 where a
-    model that was trained here differs, or nothing is claimed; 2 where no score was measured.
+    Exit 0 within the tolerance of the claim; 1 where the shipped model scores worse, on as many
+    tokens as the logs say and without --set; 3 where another score differs, or nothing is claimed;
+    2 where no score was measured.
 
     Examples:
 
@@ -73,12 +74,13 @@ def reevaluate(
     from auditor.inspect import inspect
     from auditor.inspect.environment import scored_environment
     from auditor.run.claimed import claimed
-    from auditor.run.full import Given, measure
+    from auditor.run.full import Given, measure, why_other
     from auditor.submission import Submission
 
     try:
         submission = Submission.load(folder)
         evidence = inspect(submission)
+        claims = claimed(evidence)
         given = Given(
             shards=shards,
             tokenizer=tokenizer,
@@ -94,7 +96,7 @@ def reevaluate(
             measured = measure(
                 submission,
                 given,
-                claimed(evidence),
+                claims,
                 lambda line: bar.update(task, description=clean(line)[:80]),
             )
     except AuditorError as error:
@@ -116,11 +118,13 @@ def reevaluate(
     else:
         more = measured.val_bpb - claim
         within = abs(more) <= tolerance
-        code = 0 if within else 1 if more > 0 and measured.replaced else 3
+        other = why_other(given, claims)
+        code = 0 if within else 1 if more > 0 and measured.replaced and other is None else 3
         what = f"the shipped {', '.join(measured.replaced)}" if measured.replaced else "this run"
         print(
             f"claimed: {claim:.8f}; {what} differs by {more:+.8f}, "
             f"{'within' if within else 'more than'} the tolerance of {tolerance:g}"
+            + (f"; not the claimed measurement: {other}" if other else "")
         )
     if output is not None:
         figures = asdict(measured) | {"claimed_bpb": claim, "tolerance_bpb": tolerance}

@@ -25,6 +25,7 @@ from auditor.run.sandbox import Limits, execute
 from auditor.run.scratch import scratch
 from auditor.run.timeline import plain_label
 from auditor.run.workspace import (
+    HEADER_INTS,
     OURS,
     TOKENIZER,
     VALIDATION_SHARD,
@@ -35,6 +36,9 @@ from auditor.run.workspace import (
 from auditor.submission import Submission
 
 GIB = 2**30
+HEADER_BYTES = 4 * HEADER_INTS
+MAX_REST = 65_536
+"""Tokens at the end of a split that fill no window, and are not counted."""
 SHORT_TRAINING = {"ITERATIONS": "1", "WARMUP_STEPS": "0", "VAL_LOSS_EVERY": "0"}
 """Before the shipped model takes the place of the one that this would make."""
 
@@ -128,6 +132,20 @@ def measure(
         processor_seconds=record.processor_seconds,
         machine=f"{cores} cores, {platform.machine()}, {platform.system()}",
     )
+
+
+def why_other(given: Given, claimed: Claimed) -> str | None:
+    """Why this is another measurement than the claimed one; None where it is the same."""
+    if given.settings:
+        return "settings were given"
+    logged = max((log.tokens or 0 for log in claimed.logs), default=0)
+    if not logged:
+        return "no log says over how many tokens the claim is"
+    shards = given.shards.glob("fineweb_val_[0-9]*.bin")
+    held = sum((shard.stat().st_size - HEADER_BYTES) // 2 for shard in shards)
+    if not logged <= held <= logged + MAX_REST:
+        return f"the claim is over {logged:,} tokens, the shards hold {held:,}"
+    return None
 
 
 def _models(submission: Submission) -> dict[str, bytes]:

@@ -56,12 +56,12 @@ def shards(tmp_path: Path) -> Path:
     return folder
 
 
-def record(folder: Path, claim: float, model: Counts | None = None) -> Path:
+def record(folder: Path, claim: float, model: Counts | None = None, tokens: int = 3_999) -> Path:
     folder.mkdir()
     (folder / "train_gpt.py").write_text(SCRIPT)
     (folder / "submission.json").write_text(json.dumps({"val_bpb": round(claim, 8)}))
-    log = f"final_exact val_loss:{claim * math.log(2):.8f} val_bpb:{claim:.8f}\n"
-    (folder / "train_seed1.log").write_text(log)
+    line = f"final_exact val_loss:{claim * math.log(2):.8f} val_bpb:{claim:.8f}"
+    (folder / "train_seed1.log").write_text(f"val_loader:shards tokens:{tokens}\n{line}\n")
     (folder / "README.md").write_text("python train_gpt.py\n")
     if model is not None:
         model.astype(float).tofile(folder / "model.bin")
@@ -103,6 +103,15 @@ def test_the_shipped_model_takes_the_place_of_the_trained_one(tmp_path, shards):
     assert code == 1
     assert f"claimed: {score(TRAINED):.6f}" in said
     assert "the shipped model.bin differs by +" in said
+
+
+def test_a_worse_score_on_other_text_or_settings_is_no_false_claim(tmp_path, shards):
+    elsewhere = record(tmp_path / "elsewhere", score(TRAINED), TRAINED**2, tokens=62_021_632)
+    code, said, _ = reevaluate(tmp_path, elsewhere, shards, "--shipped")
+    assert (code, "62,021,632 tokens, the shards hold 4,000" in said) == (3, True)
+    changed = record(tmp_path / "changed", score(TRAINED), TRAINED**2)
+    code, said, _ = reevaluate(tmp_path, changed, shards, "--shipped", "--set", "OTHER=1")
+    assert (code, "settings were given" in said) == (3, True)
 
 
 def test_settings_go_over_those_of_the_record(tmp_path, shards):
