@@ -205,6 +205,7 @@ class Jobs:
                 "sandbox": settings.sandbox,
                 "run_seconds": settings.run_seconds,
                 "run_bytes": settings.run_bytes,
+                "together": settings.together,
                 **json.loads(row.options),
             },
         }

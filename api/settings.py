@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from auditor.audit import Plan
+from auditor.run.rooms import rooms_here
 
 _PLAN = Plan()
 """The command's own limits: the same submission gets the same verdict here."""
@@ -119,6 +120,11 @@ class Settings(BaseSettings):
     run_bytes: int = Field(
         default=_PLAN.run_bytes, ge=2**29, description="Memory limit of one execution of a script."
     )
+    runs_together: int | None = Field(
+        default=None,
+        ge=1,
+        description="Runs of one audit at the same time; unless said, cores and memory by workers.",
+    )
     poll_seconds: float = Field(
         default=0.5,
         gt=0,
@@ -139,6 +145,11 @@ class Settings(BaseSettings):
     def readers(self) -> int:
         """Audits that only read in this process at the same time."""
         return self.workers if self.inspect_workers is None else self.inspect_workers
+
+    @property
+    def together(self) -> int:
+        """Runs of one audit at the same time."""
+        return self.runs_together or max(1, rooms_here(self.run_bytes) // max(self.workers, 1))
 
     @property
     def host_names(self) -> tuple[str, ...]:

@@ -78,6 +78,8 @@ class Plan:
     any case."""
     ranks: int | None = None
     """Processes of a run on noise; None takes two where the script's settings ask, else one."""
+    together: int = 1
+    """Runs of the script at the same time, each on one core."""
     run_bytes: int = 6 * 2**30
     """Memory limit of one execution of the script."""
     ruleset: Ruleset = DEFAULT
@@ -96,6 +98,8 @@ class Plan:
             raise ValueError(f"no experiment {unknown[0]!r}; expected one of {expected}")
         if self.ranks is not None and not 1 <= self.ranks <= MAX_RANKS:
             raise ValueError(f"ranks must be in 1..{MAX_RANKS}, got {self.ranks}")
+        if self.together < 1:
+            raise ValueError(f"together must be at least 1, got {self.together}")
         if self.budget_seconds < 0:
             raise ValueError(f"budget_seconds must not be negative, got {self.budget_seconds}")
         if self.run_bytes < 2**29:

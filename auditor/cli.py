@@ -31,6 +31,7 @@ from auditor.cli_common import (
     RunOption,
     SandboxOption,
     SecondsOption,
+    TogetherOption,
     audit_all,
     loaded,
     plan_of,
@@ -66,6 +67,7 @@ def audit(
     ranks: Annotated[
         int | None, typer.Option(help="Processes of a run on noise; else as the script asks.")
     ] = None,
+    together: TogetherOption = None,
     ruleset: RulesetOption = "2026-05-02",
     against: Annotated[
         str | None, typer.Option(help="The earlier record that these are said to beat.")
@@ -92,7 +94,9 @@ def audit(
 
         auditor audit parameter-golf.git@refs/pull/779/head:records/track_10min_16mb/some_record
     """
-    plan = plan_of(run, sandbox, run_seconds, experiment, budget, ruleset, ranks)
+    plan = plan_of(
+        run, sandbox, run_seconds, experiment, budget, ruleset, ranks=ranks, together=together
+    )
     signer = cli_attest.signer(attest, key, len(paths))
     if prove is not None:
         proving = cli_prove.proving(prove, prove_tokens, proof, prove_windows, tokenizer, sandbox)

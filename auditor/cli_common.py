@@ -46,6 +46,13 @@ BudgetOption = Annotated[
         "--budget", help="Seconds for the experiments of --run; those that do not fit are named."
     ),
 ]
+TogetherOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Runs at the same time, each on one core; else as many as cores and memory carry.",
+    ),
+]
 RulesetOption = Annotated[
     str, typer.Option(help="Dated set of rules to judge by: 2026-03-27 or 2026-05-02.")
 ]
@@ -65,10 +72,13 @@ def plan_of(
     experiments: list[str] | None,
     budget: float,
     ruleset: str,
+    *,
     ranks: int | None = None,
+    together: int | None = 1,
 ) -> "Plan":
     """The plan, or exit 2 with the reason."""
     from auditor.audit import Plan
+    from auditor.run.rooms import rooms_here
     from auditor.run.sandbox import BACKENDS
 
     if sandbox not in BACKENDS:
@@ -81,6 +91,7 @@ def plan_of(
             experiments=frozenset(experiments) if experiments else None,
             budget_seconds=budget,
             ranks=ranks,
+            together=together or rooms_here(Plan().run_bytes),
             ruleset=ruleset_of(ruleset),
         )
     except ValueError as error:

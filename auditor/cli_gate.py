@@ -18,6 +18,7 @@ from auditor.cli_common import (
     RunOption,
     SandboxOption,
     SecondsOption,
+    TogetherOption,
     complain,
     plan_of,
     worst_code,
@@ -41,6 +42,7 @@ def gate(
     run_seconds: SecondsOption = 300.0,
     experiment: ExperimentOption = None,
     budget: BudgetOption = 120.0,
+    together: TogetherOption = None,
     ruleset: RulesetOption = "",
     jobs: Annotated[int, typer.Option(help="Records at a time.", min=1)] = 1,
     seconds: Annotated[float, typer.Option(help="Wall-clock limit of reading one record.")] = 60.0,
@@ -88,7 +90,9 @@ def gate(
         tip = commit_of(repo, base)
         settings = _settings(repo, tip, config)
         chosen = ruleset or settings.ruleset or "2026-05-02"
-        plan = plan_of(run, sandbox, run_seconds, experiment, budget, chosen)
+        if jobs > 1:
+            together = together or 1
+        plan = plan_of(run, sandbox, run_seconds, experiment, budget, chosen, together=together)
         leaders = (
             read_leaders(repo, tip, settings)
             if leaderboard is None

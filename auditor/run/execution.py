@@ -18,6 +18,7 @@ from auditor.evidence import PrintedScore
 from auditor.run.align import Aligner
 from auditor.run.claimed import Claimed
 from auditor.run.record import ReadBack, Record, read_record
+from auditor.run.rooms import Rooms
 from auditor.run.sandbox import Finished, Limits, execute
 from auditor.run.scratch import scratch
 from auditor.run.streams import Stream
@@ -99,6 +100,7 @@ class Bench:
     """The lines that its own logs show the claim in."""
     printed: list[PrintedScore] = field(default_factory=list)
     """The claimed line of every run so far that printed it."""
+    rooms: Rooms = field(default_factory=lambda: Rooms(1))
 
     def run(self, inputs: Inputs, progress: Callable[[float], None]) -> Run:
         """Execute up to the score; CannotMeasure says how it ended when it printed none."""
@@ -159,11 +161,14 @@ class Bench:
         )
 
     def execute(self, inputs: Inputs, progress: Callable[[float], None]) -> Ended:
-        """Execute to the end; CannotMeasure when it does not get there."""
+        """Execute to the end, once there is room; CannotMeasure when it does not get there.
+
+        `progress` is called with 1 at the end, however it ended, and before it with less.
+        """
         script = self.submission.entry or ""
-        progress(0.0)
-        started = time.monotonic()
-        with scratch() as root:
+        with self.rooms.one() as begun, scratch() as root:
+            progress(0.0)
+            started = time.monotonic()
             workspace = lay_out(root, self.submission, inputs, self.launch)
             seen = _Seen(progress)
             finished = execute(
@@ -174,7 +179,9 @@ class Bench:
                 limits=Limits(seconds=self.plan.run_seconds, bytes=self.plan.run_bytes),
                 backend=self.plan.sandbox,
                 on_event=seen.event,
+                on_start=begun,
             )
+            progress(1.0)
             why = how_it_ended(script, finished, self.plan.run_seconds)
             if why is not None:
                 raise CannotMeasure(why)

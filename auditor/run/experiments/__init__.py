@@ -1,13 +1,14 @@
 """Which experiments are made, in what order, and when to stop.
 
 The cheapest that decides most comes first: one run on noise. What follows is left out when the
-budget does not hold it, and the evidence says so.
+budget does not hold it, and the evidence says so. Runs that need nothing of one another are made at
+the same time, as many as the plan allows.
 """
 
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from auditor.errors import CannotMeasure, ToolError
@@ -18,6 +19,7 @@ from auditor.evidence import (
     NoiseBound,
     OtherSources,
     PrefixSensitivity,
+    PrintedScore,
     PrintedScores,
     StreamBytes,
     Timeline,
@@ -26,6 +28,8 @@ from auditor.evidence import (
 from auditor.run.claimed import claimed
 from auditor.run.execution import Bench, Run
 from auditor.run.experiments import artifact, kraft, noise, sources
+from auditor.run.experiments.bars import Bars, Progressing
+from auditor.run.rooms import Rooms
 from auditor.run.sandbox import missing
 from auditor.submission import Submission
 
@@ -40,43 +44,14 @@ NAMES = {
     KraftSums: "kraft",
 }
 """Experiments beside the first one, by what they give."""
-SHARES = {
-    PrefixSensitivity: 0.15,
-    OtherSources: 0.3,
-    ValidationSwap: 0.45,
-    ArtifactTransplant: 0.6,
-    KraftSums: 0.75,
+RUNS: dict[type, float] = {
+    PrefixSensitivity: 1,
+    OtherSources: 3,
+    ValidationSwap: 1,
+    ArtifactTransplant: 1,
+    KraftSums: 5,
 }
-"""Where in the audit each experiment begins, for the progress bar; the first one at 0."""
-STEP = 0.15
-
-
-@dataclass(slots=True)
-class _Clock:
-    """What is left of the budget."""
-
-    wanted: frozenset[str] | None
-    budget_seconds: float
-    started: float
-    enough_nats: float
-    run_seconds: float = 0.0
-    """What one run took."""
-
-    def refusal(self, name: str | None, runs: float, seconds: float) -> str | None:
-        """Why an experiment of so many runs and seconds is left out; None when it is made.
-
-        One without a name belongs to the first, which is always made.
-        """
-        if name is not None and self.wanted is not None and name not in self.wanted:
-            return f"{name} was not asked for (--experiment)"
-        left = self.budget_seconds - (time.monotonic() - self.started)
-        needed = runs * self.run_seconds + seconds
-        if needed <= left:
-            return None
-        return (
-            f"left out: it needs about {needed:.0f} s, and {max(left, 0):.0f} s are left of the "
-            f"budget of {self.budget_seconds:.0f} s (--budget)"
-        )
+"""About what each takes, beside the run on text that the last three are held against."""
 
 
 def experiment(
@@ -96,134 +71,158 @@ def experiment(
         raise ToolError(f"--run needs a sandbox: {reason}")
     if submission.entry is None:
         raise CannotMeasure("expected a training script train_gpt.py to run, found none")
-    clock = _Clock(plan.experiments, plan.budget_seconds, time.monotonic(), plan.ruleset.noise_nats)
-    bench = Bench(submission, plan, launch, claimed(evidence))
-    logs = {log.file: submission.files[log.file].text for log in bench.claimed.logs}
-    try:
-        base, facts = noise.known_source(bench, logs, _bar(progress, "running on noise", 0.0))
-    except CannotMeasure:
-        clock.run_seconds = time.monotonic() - clock.started
-        if bench.printed:
-            _printed_twice(bench, clock, evidence, _bar(progress, "running on text", 0.5))
-        raise
-    evidence.add(*facts)
-    _add(evidence, StreamBytes, lambda: noise.stream_bytes(base))
-    clock.run_seconds = base.seconds
+    with Rooms(max(1, plan.together // (plan.ranks or 1))) as rooms:
+        bench = Bench(submission, plan, launch, claimed(evidence), rooms=rooms)
+        return _Experiments(bench, evidence, Progressing(progress, 2 + sum(RUNS.values()))).make()
 
-    def change_the_end() -> PrefixSensitivity:
-        begins = SHARES[PrefixSensitivity]
-        return noise.changed_end(
-            bench,
-            base,
-            _bar(progress, "running with the end changed", begins),
-            _bar(progress, "running again unchanged", begins),
+
+class _Experiments:
+    """All experiments on one submission, what each gives, and what it was left out for."""
+
+    def __init__(self, bench: Bench, evidence: Evidence, bar: Bars) -> None:
+        """Nothing is begun."""
+        self._bench, self._plan, self._rooms = bench, bench.plan, bench.rooms
+        self._evidence, self._bar = evidence, bar
+        self._started = time.monotonic()
+        self._run_seconds = 0.0
+        """What one run took."""
+        self._begun: list[tuple[type, Future[object]]] = []
+        self._text: Future[Run] | None = None
+
+    def make(self) -> tuple[str, ...]:
+        """Make them, the one on noise first, those that need nothing of one another together."""
+        bench, evidence = self._bench, self._evidence
+        logs = {log.file: bench.submission.files[log.file].text for log in bench.claimed.logs}
+        try:
+            base, facts = noise.known_source(bench, logs, self._bar("on noise"))
+        except CannotMeasure:
+            self._run_seconds = time.monotonic() - self._started
+            if bench.printed:
+                self._print_twice()
+            raise
+        evidence.add(*facts)
+        self._run_seconds = base.seconds
+        self._take(StreamBytes, self._rooms.start(0, lambda: noise.stream_bytes(base)))
+        self._begin(PrefixSensitivity, lambda: noise.changed_end(bench, base, self._bar))
+        if bench.claimed.by_bytes:
+            by_bytes = bench.claimed.by_bytes
+            self._take(OtherSources, self._rooms.start(0, lambda: noise.on_bytes(base, by_bytes)))
+        elif not self._is_settled(OtherSources):
+            self._begin(OtherSources, lambda: sources.other_sources(bench, self._bar))
+        if self._is_unexplained() and self._refusal(None, 1) is None:
+            self._run_on_text()
+        self._begin_on_text(ValidationSwap, artifact.validation_swap)
+        self._begin_on_text(ArtifactTransplant, artifact.transplant)
+        self._take_all()
+        # The copies use every core, and are left out where something else decides.
+        if not self._is_settled(KraftSums):
+            self._begin_on_text(KraftSums, kraft.kraft_sums, kraft.COPIES_SECONDS)
+        self._take_all()
+        printed = bench.printed[:1] + sorted(bench.printed[1:], key=_by_content)
+        evidence.add(PrintedScores(runs=tuple(printed)))
+        return self._overrides(base)
+
+    def _print_twice(self) -> None:
+        """Print the claimed line for other text too, where no charge was seen before it."""
+        if self._refusal(None, 1) is None:
+            with contextlib.suppress(CannotMeasure):
+                artifact.on_text(self._bench, self._bar("on text"))
+            self._evidence.add(PrintedScores(runs=tuple(self._bench.printed)))
+
+    def _begin(self, kind: type, do: Callable[[], object], seconds: float = 0.0) -> None:
+        """Begin one experiment of so many seconds beside its runs, or say why it is left out."""
+        refusal = self._refusal(kind, RUNS[kind], seconds)
+        if refusal is not None:
+            self._evidence.cannot(refusal, kind)
+        else:
+            self._begun.append((kind, self._rooms.start(RUNS[kind], do)))
+
+    def _begin_on_text(
+        self, kind: type, measure: Callable[[Bench, Run, Bars], object], seconds: float = 0.0
+    ) -> None:
+        """The same for one that is held against the run on text, which is made once."""
+        refusal = self._refusal(kind, RUNS[kind] + (self._text is None), seconds)
+        if refusal is not None:
+            self._evidence.cannot(refusal, kind)
+            return
+        text = self._run_on_text()
+
+        def do() -> object:
+            return measure(self._bench, text.result(), self._bar)
+
+        self._begun.append((kind, self._rooms.start(RUNS[kind], do)))
+
+    def _run_on_text(self) -> "Future[Run]":
+        """The run that the others are held against."""
+        if self._text is None:
+            bar = self._bar("on text")
+            self._text = self._rooms.start(1, lambda: artifact.on_text(self._bench, bar))
+        return self._text
+
+    def _take_all(self) -> None:
+        """Wait for what was begun, in that order."""
+        for kind, found in self._begun:
+            self._take(kind, found)
+        self._begun = []
+
+    def _take(self, kind: type, found: "Future[object]") -> None:
+        """What an experiment gives, or why it gave nothing."""
+        try:
+            self._evidence.add(found.result())
+        except CannotMeasure as why:
+            self._evidence.cannot(f"the experiment gave no evidence: {why}", kind)
+
+    def _refusal(self, kind: type | None, runs: float, seconds: float = 0.0) -> str | None:
+        """Why an experiment of so many runs and seconds is left out; None when it is made.
+
+        One without a kind belongs to the first, which is always made.
+        """
+        wanted, budget_seconds = self._plan.experiments, self._plan.budget_seconds
+        if kind is not None and wanted is not None and NAMES[kind] not in wanted:
+            return f"{NAMES[kind]} was not asked for (--experiment)"
+        left = max(budget_seconds - (time.monotonic() - self._started), 0.0)
+        together = (self._rooms.waiting_runs() + runs) / self._rooms.count
+        needed = max(runs, together) * self._run_seconds + seconds
+        if needed <= left:
+            return None
+        return (
+            f"left out: it needs about {needed:.0f} s, and {left:.0f} s are left of the budget of "
+            f"{budget_seconds:.0f} s (--budget)"
         )
 
-    _attempt(evidence, clock, PrefixSensitivity, 1, change_the_end)
+    def _is_settled(self, kind: type) -> bool:
+        """Whether a source of known length is beaten, and nothing more was asked for.
 
-    def sources_that_repeat() -> OtherSources:
-        begins = SHARES[OtherSources]
-        return sources.other_sources(
-            bench, lambda doing: _bar(progress, f"running {doing}", begins)
-        )
+        What it leaves out is said of the kind.
+        """
+        bound, others = self._evidence.get(NoiseBound), self._evidence.get(OtherSources)
+        bounds = [*([bound] if bound else []), *(others.bounds if others else ())]
+        enough_nats = self._plan.ruleset.noise_nats
+        if self._plan.experiments is not None or all(b.best_nats < enough_nats for b in bounds):
+            return False
+        why = f"left out: the noise shows it already (--experiment {NAMES[kind]})"
+        self._evidence.cannot(why, kind)
+        return True
 
-    if bench.claimed.by_bytes:
-        _add(evidence, OtherSources, lambda: noise.on_bytes(base, bench.claimed.by_bytes))
-    elif _settled(evidence, clock):
-        evidence.cannot("left out: the noise shows it already (--experiment sources)", OtherSources)
-    else:
-        _attempt(evidence, clock, OtherSources, 3, sources_that_repeat)
-    overrides = [f"sandbox={plan.sandbox}", f"stream={base.stream.source}", *base.overrides]
-    if (plan.ranks or 1) > 1:
-        overrides.append(f"ranks={plan.ranks}, on text 1")
-    overrides += _on_text(bench, clock, evidence, progress)
-    evidence.add(PrintedScores(runs=tuple(bench.printed)))
-    return tuple(overrides)
+    def _is_unexplained(self) -> bool:
+        """Whether no charges that were seen give the printed score."""
+        timeline = self._evidence.get(Timeline)
+        return timeline is not None and not timeline.reconciled
 
-
-def _printed_twice(
-    bench: Bench, clock: _Clock, evidence: Evidence, bar: Callable[[float], None]
-) -> None:
-    """Print the claimed line for other text too, where no charge was seen before it."""
-    if clock.refusal(None, 1, 0) is None:
-        with contextlib.suppress(CannotMeasure):
-            artifact.on_text(bench, bar)
-        evidence.add(PrintedScores(runs=tuple(bench.printed)))
-
-
-def _on_text(bench: Bench, clock: _Clock, evidence: Evidence, progress: "Progress") -> list[str]:
-    """The experiments that need a trained network; returns what was changed for them alone."""
-    runs: list[Run] = []
-
-    def base() -> Run:
-        if not runs:
-            bar = _bar(progress, "running on text", SHARES[ValidationSwap])
-            runs.append(artifact.on_text(bench, bar))
-        return runs[0]
-
-    def bars(kind: type) -> Callable[[str], Callable[[float], None]]:
-        return lambda doing: _bar(progress, f"running {doing}", SHARES[kind])
-
-    def swap() -> ValidationSwap:
-        return artifact.validation_swap(bench, base(), bars(ValidationSwap))
-
-    def transplant() -> ArtifactTransplant:
-        return artifact.transplant(bench, base(), bars(ArtifactTransplant))
-
-    def sums() -> KraftSums:
-        return kraft.kraft_sums(bench, base(), bars(KraftSums))
-
-    if _unexplained(evidence) and clock.refusal(None, 1, 0) is None:
-        with contextlib.suppress(CannotMeasure):
-            base()
-    _attempt(evidence, clock, ValidationSwap, 2, swap)
-    _attempt(evidence, clock, ArtifactTransplant, 1 if runs else 2, transplant)
-    if _settled(evidence, clock):
-        evidence.cannot("left out: the noise shows it already (--experiment kraft)", KraftSums)
-    else:
-        _attempt(evidence, clock, KraftSums, 5 if runs else 6, sums, kraft.COPIES_SECONDS)
-    if not runs:
-        return []
-    stream = f"stream={runs[0].stream.source}"
-    return [f"on text: {said}" for said in (stream, *runs[0].overrides) if "=" in said]
+    def _overrides(self, base: Run) -> tuple[str, ...]:
+        """What was changed for the run on noise, and for those on text alone."""
+        ranks = self._plan.ranks or 1
+        overrides = [f"sandbox={self._plan.sandbox}", f"stream={base.stream.source}"]
+        overrides += base.overrides
+        if ranks > 1:
+            overrides.append(f"ranks={ranks}, on text 1")
+        if self._text is not None and self._text.exception() is None:
+            text = self._text.result()
+            said = (f"stream={text.stream.source}", *text.overrides)
+            overrides += [f"on text: {one}" for one in said if "=" in one]
+        return tuple(overrides)
 
 
-def _unexplained(evidence: Evidence) -> bool:
-    """Whether no charges that were seen give the printed score."""
-    timeline = evidence.get(Timeline)
-    return timeline is not None and not timeline.reconciled
-
-
-def _settled(evidence: Evidence, clock: _Clock) -> bool:
-    """Whether a source of known length is beaten, and nothing more was asked for."""
-    bound, others = evidence.get(NoiseBound), evidence.get(OtherSources)
-    bounds = [*([bound] if bound else []), *(others.bounds if others else ())]
-    return clock.wanted is None and any(one.best_nats >= clock.enough_nats for one in bounds)
-
-
-def _attempt(
-    evidence: Evidence,
-    clock: _Clock,
-    kind: type,
-    runs: float,
-    do: Callable[[], object],
-    seconds: float = 0.0,
-) -> None:
-    """One experiment of about so many runs and seconds, or why it gave nothing."""
-    refusal = clock.refusal(NAMES[kind], runs, seconds)
-    if refusal is not None:
-        evidence.cannot(refusal, kind)
-        return
-    _add(evidence, kind, do)
-
-
-def _add(evidence: Evidence, kind: type, do: Callable[[], object]) -> None:
-    """What an experiment gives, or why it gave nothing."""
-    try:
-        evidence.add(do())
-    except CannotMeasure as why:
-        evidence.cannot(f"the experiment gave no evidence: {why}", kind)
-
-
-def _bar(progress: "Progress", doing: str, begins: float) -> Callable[[float], None]:
-    return lambda done: progress(doing, min(begins + STEP * done, 0.99))
+def _by_content(one: PrintedScore) -> tuple[str, str, float, float]:
+    """An order that does not tell which run ended first."""
+    return one.source, one.label, one.val_loss, one.val_bpb

@@ -4,15 +4,14 @@ Both are asked of small runs on text, with the published learning rates: on nois
 were trained on different shards would be the same.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from auditor.errors import CannotMeasure
 from auditor.evidence import ArtifactTransplant, ValidationSwap
 from auditor.run.execution import Artifact, Bench, Run
+from auditor.run.experiments.bars import Bar, Bars
 from auditor.run.streams import Stream, text
 from auditor.run.workspace import TRAINED, Inputs
-
-Bar = Callable[[float], None]
 
 
 def on_text(bench: Bench, bar: Bar) -> Run:
@@ -38,7 +37,7 @@ def text_inputs(
     )
 
 
-def transplant(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> ArtifactTransplant:
+def transplant(bench: Bench, base: Run, bars: Bars) -> ArtifactTransplant:
     """Train on other shards, and evaluate with the artifact of the first run.
 
     Raises CannotMeasure when a run reads no artifact back, or the other shards gave the same one.
@@ -67,7 +66,7 @@ def transplant(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> ArtifactT
     )
 
 
-def validation_swap(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> ValidationSwap:
+def validation_swap(bench: Bench, base: Run, bars: Bars) -> ValidationSwap:
     """Train again with other text in the validation shards; the artifact must be the same.
 
     Raises CannotMeasure when a run reads no artifact back.

@@ -8,7 +8,6 @@ token charges what an ordinary run on that stream does.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -18,11 +17,10 @@ from auditor.errors import CannotMeasure
 from auditor.evidence import KraftSum, KraftSums
 from auditor.run.execution import Bench, Run
 from auditor.run.experiments.artifact import text_inputs
+from auditor.run.experiments.bars import Bars
 from auditor.run.record import Forked, Served
 from auditor.run.streams import Stream, text
 from auditor.run.vocabulary import BOS, CONTROL_PIECES, VOCAB_SIZE
-
-Bar = Callable[[float], None]
 
 PLACES = (0.1, 0.5, 0.9)
 """Of the stream: mechanisms switch on with what they have seen."""
@@ -36,7 +34,7 @@ ENOUGH = 1.05
 """A sum, rounding taken off, that no further tokens are tried for: it cannot fall."""
 
 
-def kraft_sums(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> KraftSums:
+def kraft_sums(bench: Bench, base: Run, bars: Bars) -> KraftSums:
     """Sums over the vocabulary at some positions of the text that the base run was on.
 
     Raises CannotMeasure when charges cannot be told apart, or no position passes its checks.
@@ -44,7 +42,7 @@ def kraft_sums(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> KraftSums
     return measured(bench, base, bars)[0]
 
 
-def measured(bench: Bench, base: Run, bars: Callable[[str], Bar]) -> tuple[KraftSums, list[Served]]:
+def measured(bench: Bench, base: Run, bars: Bars) -> tuple[KraftSums, list[Served]]:
     """The sums, and what their copies took.
 
     Raises CannotMeasure when charges cannot be told apart, or no position passes its checks.

@@ -7,7 +7,7 @@ second, whether earlier charges moved.
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from auditor.errors import CannotMeasure
 from auditor.evidence import NoiseBound, OtherSources, PrefixSensitivity, StreamBytes
 from auditor.run import exercised
 from auditor.run.execution import Bench, Run
+from auditor.run.experiments.bars import Bar, Bars
 from auditor.run.streams import Stream, changed_from, spelled, uniform
 from auditor.run.timeline import build_timeline, plain_label
 from auditor.run.vocabulary import VOCAB_SIZE
@@ -29,8 +30,6 @@ less than the source, so that a mechanism which fires at a few positions is seen
 CURVE_POINTS = 60
 BYTES = "bytes"
 """What the bound on bits per byte is called among the sources."""
-Bar = Callable[[float], None]
-"""Called with the fraction of one execution that is done."""
 
 
 def noise_inputs(
@@ -68,16 +67,16 @@ def _noise(bench: Bench) -> Inputs:
     return replace(inputs, ranks=bench.plan.ranks or 1)
 
 
-def changed_end(bench: Bench, base: Run, bar: Bar, again: Bar) -> PrefixSensitivity:
+def changed_end(bench: Bench, base: Run, bars: Bars) -> PrefixSensitivity:
     """Run with a position and all after it changed; twice unchanged when something moved."""
     position = _site_of_change(bench.submission, len(base.stream.tokens))
     changed = changed_from(base.stream, position, VOCAB_SIZE, "changed")
-    other = bench.run(replace(_noise(bench), validation=changed), bar)
+    other = bench.run(replace(_noise(bench), validation=changed), bars("with the end changed"))
     moved, largest_nats, compared = _moves(base, other, position)
     repeated: int | None = None
     if len(moved):
         # Only now does it matter whether two equal runs are equal.
-        repeated = len(_moves(base, bench.run(_noise(bench), again), position)[0])
+        repeated = len(_moves(base, bench.run(_noise(bench), bars("again unchanged")), position)[0])
     return PrefixSensitivity(
         position=position,
         compared=compared,

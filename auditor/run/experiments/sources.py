@@ -8,14 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from auditor.errors import CannotMeasure
-from auditor.evidence import OtherSources
+from auditor.evidence import NoiseBound, OtherSources
 from auditor.run.execution import Bench
 from auditor.run.experiments.artifact import text_inputs
+from auditor.run.experiments.bars import Bars
 from auditor.run.experiments.noise import noise_bound, noise_inputs
 from auditor.run.streams import TEXT_TOKENS, markov, repeat, sampled
 from auditor.run.workspace import STREAM_TOKENS, TRAIN_TOKENS, Inputs
-
-Bar = Callable[[float], None]
 
 
 def _on_markov() -> Inputs:
@@ -34,13 +33,18 @@ def _on_sampled() -> Inputs:
 SOURCES = {"markov": _on_markov, "repeat": _on_repeat, "sampled": _on_sampled}
 
 
-def other_sources(bench: Bench, bars: Callable[[str], Bar]) -> OtherSources:
+def other_sources(bench: Bench, bars: Bars) -> OtherSources:
     """The bound on each source, up to the first that is beaten; CannotMeasure when none ran."""
+
+    def bound_on(name: str, inputs: Callable[[], Inputs]) -> NoiseBound:
+        on_it = replace(inputs(), ranks=bench.plan.ranks or 1)
+        return noise_bound(bench.run(on_it, bars(f"on {name}")))
+
     bounds, failed = [], []
-    for name, inputs in SOURCES.items():
+    asked = bench.rooms.each(bound_on, SOURCES.items())
+    for name, found in zip(SOURCES, asked, strict=False):
         try:
-            on_it = replace(inputs(), ranks=bench.plan.ranks or 1)
-            bound = noise_bound(bench.run(on_it, bars(f"on {name}")))
+            bound = found.result()
         except CannotMeasure as why:
             failed.append(f"{name}: {why}")
             continue

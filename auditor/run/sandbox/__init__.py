@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from auditor.errors import ToolError
 from auditor.run.sandbox import bubblewrap, docker
@@ -86,11 +85,13 @@ def execute(
     limits: Limits,
     backend: str,
     on_event: Callable[[bytes], None],
+    on_start: Callable[[Callable[[], None]], None] | None = None,
     stdin: int = subprocess.DEVNULL,
 ) -> Finished:
     """Run a command with `workspace/folder` as its directory; nothing of it survives the return.
 
     `{workspace}` inside the command and the environment stands for the path that the code sees.
+    `on_start` is given what ends the run early, from any thread.
     """
     reason = missing(backend)
     if reason is not None:
@@ -115,9 +116,16 @@ def execute(
             raise ToolError(f"the sandbox could not be started: {error}") from error
         finally:
             os.close(write_end)
-        return _followed(
-            process, os.fdopen(read_end, "rb"), on_event, arranged, workspace, limits, mine, started
-        )
+
+        def end() -> None:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+        if on_start is not None:
+            on_start(end)
+        events = Events(os.fdopen(read_end, "rb"), on_event, end)
+        return _followed(process, events, end, arranged, workspace, limits, mine, started)
 
 
 @contextlib.contextmanager
@@ -183,8 +191,8 @@ def _start(
 
 def _followed(
     process: "subprocess.Popen[bytes]",
-    events_pipe: IO[bytes],
-    on_event: Callable[[bytes], None],
+    events: Events,
+    end: Callable[[], None],
     arranged: _Arranged,
     workspace: Path,
     limits: Limits,
@@ -193,15 +201,9 @@ def _followed(
 ) -> Finished:
     """Read what it says until it ends, or is ended."""
 
-    def end() -> None:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-
     printed = process.stdout or process.stderr
     assert printed is not None
     output = Tail(printed)
-    events = Events(events_pipe, on_event, end)
     watch = Watch(
         process.pid,
         workspace,

@@ -122,3 +122,21 @@ assert torch.equal(before[:450], after[:450])
 
 def test_documents_attend_to_themselves_alone():
     run(DOCUMENTS)
+
+
+ALONE = """
+import os
+import torch
+from auditor.run.recorder.stand_ins import ranks
+ranks.install(lambda name: None)
+
+assert "RANK" not in os.environ  # who asks first is told that nobody launched it
+torch.distributed.init_process_group("nccl")
+assert (torch.distributed.get_rank(), torch.distributed.get_world_size()) == (0, 1)
+assert (os.environ["LOCAL_RANK"], os.environ["WORLD_SIZE"]) == ("0", "1")
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_a_script_that_only_torchrun_launches_finds_itself_alone():
+    run(ALONE)

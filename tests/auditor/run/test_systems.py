@@ -1,5 +1,7 @@
 """Whole submissions under `--run`: the honest one passes, each twin fails what it breaks."""
 
+from dataclasses import replace
+
 import pytest
 
 from auditor.audit import Plan, audit
@@ -66,6 +68,18 @@ def test_the_honest_submission_passes_every_rule_and_does_so_twice():
     assert "NUM_LAYERS=4" not in verdict.overrides  # this script does not ask for it
     # Same bytes, same verdict: nothing in it depends on the clock or on addresses.
     assert verdict_to_json(verdict)["digest"] == digest_of(verdict_to_json(again))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_runs_at_the_same_time_find_what_runs_one_after_the_other_do():
+    plan = Plan(run=True, budget_seconds=3600)
+    alone, together = (
+        verdict_to_json(audit(record(None), replace(plan, together=rooms))) for rooms in (1, 3)
+    )
+    assert alone["evidence"] == together["evidence"]
+    assert alone["digest"] == together["digest"]
+    assert alone["trouble"] is None
 
 
 @pytest.mark.parametrize(

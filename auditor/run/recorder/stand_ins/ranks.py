@@ -1,6 +1,7 @@
 """Several ranks, or one, over gloo."""
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,12 @@ COLLECTIVES = (
     *("gather_object", "reduce", "reduce_scatter", "reduce_scatter_tensor", "scatter"),
 )
 
+ALONE = {
+    **{"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"},
+    **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"},
+}
+"""What torchrun tells a process that has no others."""
+
 
 def install(report: Report) -> None:
     """Replace the NCCL back end, and what gloo has no operation for."""
@@ -24,6 +31,8 @@ def install(report: Report) -> None:
     def start_gloo(backend: Any = None, *args: Any, **kwargs: Any) -> Any:
         report("gloo")
         kwargs.pop("device_id", None)
+        if "RANK" not in os.environ:  # a script that is always launched by torchrun
+            os.environ.update(ALONE)
         return start("gloo", *args, **kwargs)
 
     library.distributed.init_process_group = start_gloo
