@@ -39,6 +39,8 @@ _RUN_BEGINS = re.compile(r"^(?:val_loader|train_loader|model_params|warmup_step|
 _PAIR = re.compile(
     r"(?<![\w.])\"?(\w{3,60})\"?(?:: |[:=])\"?([^\s,\"'\[\]{}()]{1,200})\"?(?=[\s,}]|$)"
 )
+_OF_A_PROGRAM = ("def ", "import ", "from ", "class ", "if __name__")
+"""What lines begin with that only an echoed source has; settings are printed before or after it."""
 _OFF = ("", "0", "false", "none")
 
 
@@ -70,7 +72,7 @@ def scored_environment(submission: Submission) -> Mapping[str, str]:
 
 
 def _log_lines(submission: Submission) -> list[str]:
-    """Lines of the logs that end near the claim, without the source that some echo first."""
+    """Lines of the logs that end near the claim, without the source that some echo."""
     logged = read_logs(submission)
     try:
         claims = read_claims(submission)
@@ -80,16 +82,11 @@ def _log_lines(submission: Submission) -> list[str]:
     # Where no log is near the claim, all of them are all that is known.
     for log in logged.near(claims.val_bpb if claims else None) or logged.logs:
         text = submission.files[log.file].text[:MAX_LOG_CHARACTERS].splitlines()
-        lines += text[_source_ends(text) :]
+        program = [number for number, line in enumerate(text) if line.startswith(_OF_A_PROGRAM)]
+        if program:
+            del text[program[0] : program[-1] + 1]
+        lines += text
     return lines
-
-
-def _source_ends(lines: list[str]) -> int:
-    """Where an echoed source ends: after the last line that only a program has."""
-    for number in range(len(lines) - 1, -1, -1):
-        if lines[number].startswith(("def ", "import ", "from ", "class ", "if __name__")):
-            return number + 1
-    return 0
 
 
 def _variables(modules: tuple[Module, ...]) -> dict[str, Variable]:
