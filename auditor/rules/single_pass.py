@@ -4,7 +4,8 @@ A second charge, made after the state has seen the token, is not a prediction; c
 charges is choosing with the answer at hand.
 
 Judged by counting, in the stage that printed the score, how often each position was charged. The
-charges must add up to the printed score, or nobody knows what was counted. A position that was
+charges must add up to the printed score, all of them or the last of each position alone, or nobody
+knows what was counted. A position that was
 charged, then learnt from or taken into a cache, and then charged again fails the rule. Windows that
 overlap at the end of the stream charge some tokens twice without that; it gives them too much
 weight in the mean and nothing away, organisers have accepted such records, and the result is

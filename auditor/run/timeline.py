@@ -15,6 +15,10 @@ from auditor.evidence import Timeline, TimelineEvent
 from auditor.run.align import Aligner
 from auditor.run.record import Look, Record, Score, Site, Values, Write
 
+EXACT = 6
+"""Decimals of a score that charges which only add up in part must give."""
+MOST_VALUES = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -40,6 +44,14 @@ class Charges:
     """Event that each charge was seen in."""
     means: Mapping[str, float] = field(default_factory=dict)
     """Place -> mean of the values that were added up there, one a token that is not masked."""
+    uncounted_order_N: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    uncounted_position_N: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Charges before the last of their position, where the printed score has only the last ones."""
+
+    @property
+    def first_order(self) -> int:
+        """The event of the first charge, counted or not."""
+        return int(np.concatenate((self.uncounted_order_N, self.order_N)).min())
 
     def add_up(self, score: Score) -> bool:
         """Whether the nats are those of a printed score, to its decimals."""
@@ -47,6 +59,21 @@ class Charges:
             return False
         off = abs(math.fsum(self.nats_N) / len(self.nats_N) - score.val_loss)
         return off <= 10.0**-score.decimals
+
+    def last_of_each(self) -> "Charges":
+        """The same where a later charge of a position takes the place of an earlier one."""
+        _, from_the_end = np.unique(self.position_N[::-1], return_index=True)
+        last_N = np.zeros(len(self.position_N), dtype=bool)
+        last_N[len(last_N) - 1 - from_the_end] = True
+        return replace(
+            self,
+            order_N=self.order_N[last_N],
+            position_N=self.position_N[last_N],
+            nats_N=self.nats_N[last_N],
+            value_order_N=self.value_order_N[last_N],
+            uncounted_order_N=self.order_N[~last_N],
+            uncounted_position_N=self.position_N[~last_N],
+        )
 
 
 def stages(record: Record) -> list[Stage]:
@@ -76,17 +103,20 @@ def charges(record: Record, stage: Stage, aligner: Aligner) -> Charges:
         by_site[look.site].append(look)
     found: list[Charges] = []
     for site, group in by_site.items():
-        values = _values(record, stage, [sum(map(len, look.rows)) for look in group])
-        masked_N = values.pop("masked_N", None)
-        placed = _place(group, aligner, masked_N)
-        if placed is not None:
-            found.append(Charges(*placed, site=site, **values))
+        for values in _values(record, stage, [sum(map(len, look.rows)) for look in group]):
+            placed = _place(group, aligner, values.pop("masked_N", None))
+            if placed is not None:
+                found.append(Charges(*placed, site=site, **values))
     if not found:
         raise CannotMeasure(
             f"{stage.score.label}: no look-up of the byte table by tokens of the validation stream "
             "was seen, so what was charged is not known"
         )
-    return next((one for one in found if one.add_up(stage.score)), found[0])
+    passes = [one for one in found if len(one.nats_N)] if stage.score.decimals >= EXACT else []
+    for one in (*found, *(one.last_of_each() for one in passes)):
+        if one.add_up(stage.score):
+            return one
+    return found[0]
 
 
 def _place(
@@ -119,18 +149,18 @@ def _place(
     return np.concatenate(orders), np.concatenate(positions)
 
 
-def _values(record: Record, stage: Stage, counts: list[int]) -> dict[str, Any]:
-    """The recorded values, element for element with the looks, that add up to the printed loss.
+def _values(record: Record, stage: Stage, counts: list[int]) -> list[dict[str, Any]]:
+    """The recorded values, element for element with the looks, that may add up to the printed loss.
 
-    Where only those that are not exactly zero do, the others are masked (`masked_N`), and left out.
+    The likeliest first. Where those that are not exactly zero come closer to it, the others are
+    masked (`masked_N`), and left out.
     """
     groups: dict[tuple[str, Site | None], list[Values]] = defaultdict(list)
     for values in record.values:
         if stage.begins <= values.order < stage.score.order:
             groups[values.kind, values.site].append(values)
-    best: dict[str, Any] = {"nats_N": np.empty(0)}
+    found: list[tuple[float, dict[str, Any]]] = []
     means: dict[str, float] = {}
-    smallest = math.inf
     for key, group in groups.items():
         if [len(values.nats) for values in group] != counts:
             continue
@@ -144,27 +174,33 @@ def _values(record: Record, stage: Stage, counts: list[int]) -> dict[str, Any]:
         mean = unmasked if masks else mean
         if (site := key[1]) is not None and math.isfinite(mean):
             means[f"{site[0]}:{site[1]}"] = mean
-        if abs(mean - said) < smallest:
-            smallest = abs(mean - said)
+        if math.isfinite(mean):
             kept_N = ~masked_N if masks else np.ones(len(nats_N), dtype=bool)
             orders_N = np.repeat([values.order for values in group], counts)
-            best = {"nats_N": nats_N[kept_N], "values": key, "value_order_N": orders_N[kept_N]}
+            one = {"nats_N": nats_N[kept_N], "values": key, "value_order_N": orders_N[kept_N]}
             if masks:
-                best["masked_N"] = masked_N
-    return best | {"means": means}
+                one["masked_N"] = masked_N
+            found.append((abs(mean - said), one))
+    likely = sorted(found, key=lambda one: one[0])[:MOST_VALUES]
+    nothing: dict[str, Any] = {"nats_N": np.empty(0)}
+    return [one | {"means": means} for one in [values for _, values in likely] or [nothing]]
 
 
 def build_timeline(record: Record, stage: Stage, charged: Charges, aligner: Aligner) -> Timeline:
     """Everything that touched validation positions up to the end of the stage, in order."""
     events = [
         event
-        for order, start, stop in _runs(charged)
+        for order, start, stop in (
+            *_runs(charged.uncounted_order_N, charged.uncounted_position_N),
+            *_runs(charged.order_N, charged.position_N),
+        )
         for event in _placed("charge", order, [(start, stop)], charged.site)
     ]
     writes = [w for w in record.writes if stage.begins <= w.order < stage.score.order]
     written, unplaced_writes = _cache_writes(writes, charged, aligner)
     stepped, unplaced_steps = _steps(record, stage, charged, aligner)
-    positions, counts = np.unique(charged.position_N, return_counts=True)
+    looked_N = np.concatenate((charged.uncounted_position_N, charged.position_N))
+    positions, counts = np.unique(looked_N, return_counts=True)
     again = positions[counts > 1]
     return Timeline(
         stage=stage.score.label,
@@ -173,7 +209,7 @@ def build_timeline(record: Record, stage: Stage, charged: Charges, aligner: Alig
         charged_nats=math.fsum(charged.nats_N),
         printed_nats=stage.score.val_loss * len(charged.position_N),
         charged_positions=len(positions),
-        charged_again=len(charged.position_N) - len(positions),
+        charged_again=len(looked_N) - len(positions),
         first_again=int(again[0]) if len(again) else None,
         again_after_update=_again_after_update(events + written + stepped, aligner.length),
         entries_before=_entries_before(writes, charged),
@@ -205,7 +241,7 @@ def _cache_writes(
     """
     events: list[TimelineEvent] = []
     unplaced = 0
-    first_charge = int(charged.order_N.min())
+    first_charge = charged.first_order
     for write in writes:
         # The first that fits: the recorder sends the likeliest first.
         spans = next(filter(None, (aligner.spans(tokens) for tokens in write.reach)), None)
@@ -222,7 +258,7 @@ def _entries_before(writes: list[Write], charged: Charges) -> int:
     Only tables of the first update count, the writes up to the next charge: a cache that grows by
     moving to a larger table writes to it for the first time when it is full already.
     """
-    during = [write for write in writes if write.order > charged.order_N.min()]
+    during = [write for write in writes if write.order > charged.first_order]
     if not during:
         return 0
     later = charged.order_N[charged.order_N > during[0].order]
@@ -245,7 +281,7 @@ def _steps(
     """
     events: list[TimelineEvent] = []
     missed = 0
-    first_charge = int(charged.order_N.min())
+    first_charge = charged.first_order
     learns = deque(record.learns)
     for step in record.steps:
         if step.order >= stage.score.order:
@@ -260,9 +296,10 @@ def _steps(
     return events, missed
 
 
-def _runs(charged: Charges) -> list[tuple[int, int, int]]:
+def _runs(order_N: NDArray[np.int64], position_N: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     """Charges as (order, start, stop), one a contiguous run of one event."""
-    order_N, position_N = charged.order_N, charged.position_N
+    if not len(order_N):
+        return []
     breaks = np.flatnonzero((np.diff(position_N) != 1) | (np.diff(order_N) != 0)) + 1
     starts = np.concatenate(([0], breaks))
     stops = np.concatenate((breaks, [len(position_N)]))

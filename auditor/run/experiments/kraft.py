@@ -50,6 +50,8 @@ def measured(bench: Bench, base: Run, bars: Bars) -> tuple[KraftSums, list[Serve
     charged = base.charged
     if not len(charged.nats_N):
         base.nats_by_position()  # says why
+    if len(charged.uncounted_position_N):
+        raise CannotMeasure("only the last of several charges of a position is in the score")
     sites = [_site(base, place) for place in PLACES]
     changed = base.stream.tokens.copy()
     others = {}

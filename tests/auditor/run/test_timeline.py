@@ -175,3 +175,35 @@ def test_values_are_those_that_give_the_printed_loss():
     record.values.append(Values(2, "sum", ("train_gpt.py", 9, "f"), np.full(100, 3.0)))
     stage = stages(record)[-1]
     assert charges(record, stage, ALIGNER).nats_N.tolist() == [0.5] * 100
+
+
+def passes(score: float, *nats: float) -> Record:
+    """A record that charges everything once for each of `nats`, and learns in between."""
+    record = Record()
+    for number, each in enumerate(nats):
+        order = 10 * number
+        record.values.append(Values(order, "sum", AT, np.linspace(each, each + 0.1, 100)))
+        record.looks.append(Look(order + 1, AT, [STREAM[1:101]]))
+        record.learns.append(Learn(order + 2, AT, STREAM[1:101]))
+        record.steps.append(Step(order + 3, AT))
+    record.scores.append(Score(1000, "final_exact", score, 1.0, 8))
+    return record
+
+
+@pytest.mark.parametrize("nats", [(3.0, 1.0), (3.0, 2.0, 1.0), (1.0, 3.0, 1.0)])
+def test_where_only_the_last_pass_is_printed_the_earlier_ones_are_charges_all_the_same(nats):
+    record = passes(1.05, *nats)
+    stage = stages(record)[-1]
+    charged = charges(record, stage, ALIGNER)
+    assert charged.nats_N.tolist() == np.linspace(1.0, 1.1, 100).tolist()
+    timeline = build_timeline(record, stage, charged, ALIGNER)
+    assert timeline.reconciled
+    assert (timeline.charged_positions, timeline.charged_again) == (100, 100 * (len(nats) - 1))
+    assert timeline.again_after_update == timeline.charged_again
+    assert kinds(timeline)[:2] == [("charge", 1, 101), ("optimizer-step", 1, 101)]
+
+
+def test_passes_that_do_not_give_the_printed_score_stay_unexplained():
+    for score in (1.0501, 3.05):  # neither of the passes; the first one
+        assert not timeline_of(passes(score, 3.0, 1.0)).reconciled
+    assert timeline_of(passes(2.05, 3.0, 1.0)).reconciled  # the mean of all
