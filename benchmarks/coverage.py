@@ -2,10 +2,10 @@
 
     python benchmarks/coverage.py REPO.git LABELS.jsonl OUTPUT.jsonl --seconds 150 --minutes 8
 
-One run on noise for each script, one at a time, and the experiments that are asked for. Each gives a
-line of JSON; a script that has a line is not run again, but with `--again` where it gave no score. Stops to begin new ones after
-`--minutes`. With `--summary` nothing is run: prints how many got to their score, why the others did
-not, and where verdicts and labels differ.
+One run on noise for each script, one at a time, and the experiments that are asked for. Each gives
+a line of JSON; a script that has a line is not run again, but with `--again` where it gave no
+score. Stops to begin new ones after `--minutes`. With `--summary` nothing is run: prints how many
+got to their score, why the others did not, and where verdicts and labels differ.
 """
 
 import argparse

@@ -5,11 +5,10 @@ charges is choosing with the answer at hand.
 
 Judged by counting, in the stage that printed the score, how often each position was charged. The
 charges must add up to the printed score, all of them or the last of each position alone, or nobody
-knows what was counted. A position that was
-charged, then learnt from or taken into a cache, and then charged again fails the rule. Windows that
-overlap at the end of the stream charge some tokens twice without that; it gives them too much
-weight in the mean and nothing away, organisers have accepted such records, and the result is
-INCONCLUSIVE with the count.
+knows what was counted. A position that was charged, then learnt from or taken into a cache, and
+then charged again fails the rule. Windows that overlap at the end of the stream charge some tokens
+twice without that; it gives them too much weight in the mean and nothing away, organisers have
+accepted such records, and the result is INCONCLUSIVE with the count.
 
 Where nothing ran, the source shows one case of it: the minimum of two losses of the same tokens,
 taken on the way to the claimed score.
