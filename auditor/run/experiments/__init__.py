@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 from auditor.errors import CannotMeasure, ToolError
@@ -19,7 +20,6 @@ from auditor.evidence import (
     NoiseBound,
     OtherSources,
     PrefixSensitivity,
-    PrintedScore,
     PrintedScores,
     StreamBytes,
     Timeline,
@@ -52,6 +52,9 @@ RUNS: dict[type, float] = {
     KraftSums: 5,
 }
 """About what each takes, beside the run on text that the last three are held against."""
+ON_TEXT = (ValidationSwap, ArtifactTransplant, KraftSums)
+TEXT_AT_ONCE_SECONDS = 60.0
+"""The budget from which the run on text is begun beside the first one."""
 
 
 def experiment(
@@ -93,6 +96,8 @@ class _Experiments:
         """Make them, the one on noise first, those that need nothing of one another together."""
         bench, evidence = self._bench, self._evidence
         logs = {log.file: bench.submission.files[log.file].text for log in bench.claimed.logs}
+        if self._rooms.count > 1 and self._wants_text():
+            self._run_on_text()
         try:
             base, facts = noise.known_source(bench, logs, self._bar("on noise"))
         except CannotMeasure:
@@ -118,16 +123,22 @@ class _Experiments:
         if not self._is_settled(KraftSums):
             self._begin_on_text(KraftSums, kraft.kraft_sums, kraft.COPIES_SECONDS)
         self._take_all()
-        printed = bench.printed[:1] + sorted(bench.printed[1:], key=_by_content)
-        evidence.add(PrintedScores(runs=tuple(printed)))
+        self._add_printed()
         return self._overrides(base)
 
     def _print_twice(self) -> None:
         """Print the claimed line for other text too, where no charge was seen before it."""
-        if self._refusal(None, 1) is None:
+        if self._text is not None or self._refusal(None, 1) is None:
             with contextlib.suppress(CannotMeasure):
-                artifact.on_text(self._bench, self._bar("on text"))
-            self._evidence.add(PrintedScores(runs=tuple(self._bench.printed)))
+                self._run_on_text().result()
+            self._add_printed()
+
+    def _add_printed(self) -> None:
+        """Claimed lines, of the first run first, in an order that no clock decides."""
+        printed = sorted(
+            self._bench.printed, key=lambda one: (one.source not in noise.FIRST, *astuple(one)[:4])
+        )
+        self._evidence.add(PrintedScores(runs=tuple(printed)))
 
     def _begin(self, kind: type, do: Callable[[], object], seconds: float = 0.0) -> None:
         """Begin one experiment of so many seconds beside its runs, or say why it is left out."""
@@ -151,6 +162,12 @@ class _Experiments:
             return measure(self._bench, text.result(), self._bar)
 
         self._begun.append((kind, self._rooms.start(RUNS[kind], do)))
+
+    def _wants_text(self) -> bool:
+        """Whether a run on text will be held against others: then it needs nothing of the first."""
+        wanted = self._plan.experiments
+        asked = wanted is None or any(NAMES[kind] in wanted for kind in ON_TEXT)
+        return asked and self._plan.budget_seconds >= TEXT_AT_ONCE_SECONDS
 
     def _run_on_text(self) -> "Future[Run]":
         """The run that the others are held against."""
@@ -221,8 +238,3 @@ class _Experiments:
             said = (f"stream={text.stream.source}", *text.overrides)
             overrides += [f"on text: {one}" for one in said if "=" in one]
         return tuple(overrides)
-
-
-def _by_content(one: PrintedScore) -> tuple[str, str, float, float]:
-    """An order that does not tell which run ended first."""
-    return one.source, one.label, one.val_loss, one.val_bpb

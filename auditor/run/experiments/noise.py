@@ -28,6 +28,8 @@ STAKES = (0.01, 0.03, 0.1, 0.3)
 """Shares of the capital that are bet. What is kept back bounds the loss where the network knows
 less than the source, so that a mechanism which fires at a few positions is seen all the same."""
 CURVE_POINTS = 60
+FIRST = ("uniform", "spelled")
+"""Sources of the first run: of tokens, and of bytes."""
 BYTES = "bytes"
 """What the bound on bits per byte is called among the sources."""
 
