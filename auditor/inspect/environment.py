@@ -39,6 +39,8 @@ _RUN_BEGINS = re.compile(r"^(?:val_loader|train_loader|model_params|warmup_step|
 _PAIR = re.compile(
     r"(?<![\w.])\"?(\w{3,60})\"?(?:: |[:=])\"?([^\s,\"'\[\]{}()]{1,200})\"?(?=[\s,}]|$)"
 )
+_WHOLE_LINE = re.compile(r"\s*(\w{3,60}): ([^\s\"'{}\[\]()]{1,200})\s*")
+"""A setting alone on its line, which may be a list with commas."""
 _OF_A_PROGRAM = ("def ", "import ", "from ", "class ", "if __name__")
 """What lines begin with that only an echoed source has; settings are printed before or after it."""
 _OFF = ("", "0", "false", "none")
@@ -126,7 +128,8 @@ def _printed(lines: list[str], variables: Mapping[str, Variable]) -> dict[str, s
     """Settings that the logs print as `name: value`, `name:value` or JSON, with one value each."""
     seen: dict[str, set[str]] = {}
     for line in lines:
-        for name, value in _PAIR.findall(line[:2_000]):
+        alone = _WHOLE_LINE.fullmatch(line[:300])
+        for name, value in [alone.groups()] if alone else _PAIR.findall(line[:2_000]):
             if name in variables:
                 seen.setdefault(name, set()).add(_word(value))
     return {name: next(iter(values)) for name, values in seen.items() if len(values) == 1}

@@ -38,7 +38,7 @@ DISTANCES = (4, 6, 9, 13, 20, 30, 45, 68, 100, 150, 225, 340, 510)
 """Events before the charge at which a copy is left."""
 REACH, BEHIND = 100, 3
 """Within so many events before the charge copies are left behind the network, the last few."""
-LIKELY, UNLIKELY = 8, 4
+LIKELY, UNLIKELY = 4, 2
 """Tokens, from both ends of the list, on which copies in front of and behind it must agree."""
 FULL = 1 + 1e-6
 """What charges of a distribution add up to at most, in 32 bits."""

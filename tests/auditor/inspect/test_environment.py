@@ -96,7 +96,12 @@ def test_the_source_that_a_log_echoes_is_not_the_run():
 
 
 def test_settings_are_printed_before_the_echo_too():
-    text = "Hyperparameters:\n  epochs: 3\n" + SCRIPT + "    order:12\ndef f():\n" + log(1.1)
+    text = (
+        "Hyperparameters:\n  epochs: 3\n  preset: 256:8,2000:24\n"
+        + SCRIPT
+        + "    order:12\ndef f():\n"
+        + log(1.1)
+    )
     asked = dict(scored_environment(submission({"train_gpt.py": SCRIPT, "train.log": text})))
-    assert asked["TTT_EPOCHS"] == "3"
+    assert (asked["TTT_EPOCHS"], asked["MODEL_PRESET"]) == ("3", "256:8,2000:24")
     assert "NGRAM_ORDER" not in asked
