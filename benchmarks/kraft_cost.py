@@ -1,6 +1,6 @@
 """Sums over the vocabulary at positions of real text, and what they cost.
 
-    python benchmarks/kraft_cost.py RECORD...
+    python benchmarks/kraft_cost.py RECORD... [--set TTT_ENABLED=0]
 
 Three runs on text for each record. Prints each position's sum, over how many tokens, how many
 events before the charge the copies began, and what all copies there took.
@@ -26,12 +26,16 @@ def main() -> None:
     """Print a table for each record, as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("record", nargs="+", help="folder, archive, or GITDIR@REF:FOLDER")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="over the scored run's settings"
+    )
     parser.add_argument("--seconds", type=float, default=600, help="that one run may take")
     asked = parser.parse_args()
     plan = Plan(run=True, run_seconds=asked.seconds, budget_seconds=asked.seconds)
     for name in asked.record:
         submission = Submission.load(name)
-        bench = Bench(submission, plan, scored_environment(submission))
+        launch = {**scored_environment(submission), **dict(one.split("=", 1) for one in asked.set)}
+        bench = Bench(submission, plan, launch)
         began = time.monotonic()
         try:
             base = artifact.on_text(bench, lambda done: None)
