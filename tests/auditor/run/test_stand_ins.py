@@ -140,3 +140,20 @@ torch.distributed.destroy_process_group()
 
 def test_a_script_that_only_torchrun_launches_finds_itself_alone():
     run(ALONE)
+
+
+BUILD = """
+import subprocess
+import sys
+from auditor.run.recorder.stand_ins import kernels
+said = []
+kernels.install(said.append)
+
+subprocess.check_call([sys.executable, "setup.py", "build_ext", "--inplace"])
+assert said == ["build of an extension"]
+assert subprocess.check_output([sys.executable, "-c", "print(1)"]) == b"1\\n"
+"""
+
+
+def test_an_extension_for_a_gpu_is_not_built():
+    run(BUILD)

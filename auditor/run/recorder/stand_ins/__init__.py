@@ -15,6 +15,7 @@ scripts store, stays. Each stand-in that a script uses is reported, and the verd
 | the NCCL back end | gloo |
 | triton kernels | triton's interpreter, in float32 |
 | operators of compiled packages | what their name says, in torch |
+| `setup.py build_ext` of such a package | nothing |
 | wandb and its like | a module that does nothing |
 | huggingface_hub | the shards and the tokenizer of the run, under the names that are asked for |
 | nvidia-smi, lrzip | programs that print nothing, and that pack in another format |

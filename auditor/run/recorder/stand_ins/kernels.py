@@ -7,6 +7,7 @@ like everywhere else in a run, they are float32.
 import functools
 import importlib
 import importlib.machinery
+import subprocess
 import sys
 import types
 from typing import Any
@@ -33,6 +34,7 @@ def install(report: Report) -> None:
     after_import("triton", functools.partial(_interpreter, report))
     _operators(report)
     _custom_operators(report)
+    _extensions(report)
 
 
 def _interpreter(report: Report, triton: Any) -> None:
@@ -87,6 +89,21 @@ def _operators(report: Report) -> None:
         module.__spec__ = importlib.machinery.ModuleSpec(package, None)
         module.__dict__.update(ops=getattr(torch.ops, space), __path__=[])
         sys.modules.setdefault(package, module)
+
+
+def _extensions(report: Report) -> None:
+    """A build of an extension for a GPU does nothing: what it would register is defined already."""
+    process: Any = subprocess.Popen
+    begin = process.__init__
+
+    @functools.wraps(begin)
+    def begin_here(self: Any, args: Any, *rest: Any, **kwargs: Any) -> None:
+        if isinstance(args, list | tuple) and {"setup.py", "build_ext"} <= set(args):
+            report("build of an extension")
+            args = [sys.executable, "-c", ""]
+        begin(self, args, *rest, **kwargs)
+
+    process.__init__ = begin_here
 
 
 _KEPT: dict[str, Any] = {}
