@@ -204,7 +204,8 @@ def _interpreter_paths() -> list[str]:
     """Folders that Python needs: the system's, its own installation and its virtual environment."""
     wanted = {"/usr", sys.prefix, sys.base_prefix, sysconfig.get_paths()["stdlib"]}
     wanted.add(str(Path(sys.executable).resolve().parent.parent))
-    for loader in ("/etc/ld.so.cache", "/etc/localtime"):
-        if os.path.exists(loader):
-            wanted.add(loader)
+    # The last has links by which /usr/bin/c++ and its like are found, on Debian.
+    for needed in ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives"):
+        if os.path.exists(needed):
+            wanted.add(needed)
     return sorted(wanted)

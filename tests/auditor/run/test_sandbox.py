@@ -52,6 +52,12 @@ def test_nothing_outside_the_workspace_can_be_written(tmp_path, path):
     assert "Read-only file system" in done.output
 
 
+@pytest.mark.skipif(not Path("/usr/bin/c++").exists(), reason="no C++ compiler here")
+def test_a_compiler_of_the_machine_can_be_used(tmp_path):
+    done = run(tmp_path, "import subprocess; subprocess.check_call(['c++', '--version'])")
+    assert done.returncode == 0, done.output
+
+
 def test_what_is_written_in_the_workspace_stays_for_the_auditor(tmp_path):
     assert run(tmp_path, "open('artifact', 'w').write('x')").returncode == 0
     assert (tmp_path / "record" / "artifact").read_text() == "x"

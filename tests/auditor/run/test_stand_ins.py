@@ -157,3 +157,22 @@ assert subprocess.check_output([sys.executable, "-c", "print(1)"]) == b"1\\n"
 
 def test_an_extension_for_a_gpu_is_not_built():
     run(BUILD)
+
+
+TOP = """
+import torch
+from auditor.run.recorder.stand_ins.devices import OnCpu
+said = []
+with OnCpu(said.append):
+    logits = torch.arange(12.0).reshape(3, 4)
+    assert torch.equal(logits.topk(2).indices, torch.tensor([[3, 2]] * 3))
+    assert said == []
+    for values, found in (logits.topk(9), torch.topk(logits, k=9), logits.topk(9, dim=1)):
+        assert torch.equal(found, torch.tensor([[3, 2, 1, 0]] * 3))
+    assert torch.topk(logits, 9, 0).values.shape == (3, 4)
+    assert set(said) == {"topk of all there are"}
+"""
+
+
+def test_more_of_the_likeliest_than_there_are_tokens_are_all_of_them():
+    run(TOP)

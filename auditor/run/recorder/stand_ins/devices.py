@@ -47,9 +47,21 @@ class OnCpu(TorchFunctionMode):
             return None
         if name == "bfloat16":
             return args[0].float()
+        if name == "topk":
+            args, kwargs = _within(args, kwargs, self._report)
         if name in ("to", "type", "new_zeros", "new_empty", "new_tensor", "new_full"):
             args = (args[0], *(on_cpu(value) for value in args[1:]))
         return func(*args, **kwargs)
+
+
+def _within(args: Any, kwargs: dict[str, Any], report: Report) -> tuple[Any, dict[str, Any]]:
+    """`topk` of no more than there are: a thousand of a vocabulary of 384 are all of it."""
+    named = dict(zip(("input", "k", "dim"), args, strict=False)) | kwargs
+    size, dim = named["input"].shape, named.get("dim", -1)
+    if not size or named["k"] <= size[dim]:
+        return args, kwargs
+    report("topk of all there are")
+    return (named.pop("input"),), named | {"k": size[dim]}
 
 
 def _redirected(kwargs: dict[str, Any], report: Report) -> dict[str, Any]:
