@@ -15,6 +15,8 @@ NEAR_BPB = 0.05
 """Seeds of one claim lie closer together; an ablation of such a mechanism does not."""
 CLOSE_BPB = 0.003
 """A line shows a claimed mean when it is as close as seeds are."""
+SAME_BPB = 5e-5
+"""Lines of one log that show the claim to its last digit, such as another stride's."""
 SAME_BYTES = 0.015
 """Lines that divide by the same bytes agree this well; a mixture does not."""
 
@@ -45,7 +47,8 @@ def claimed(evidence: Evidence) -> Claimed:
             continue
         paired = [s for s in log.scores if s.val_loss is not None and not s.during_training]
         if not _by_bytes(line, paired):
-            stages.add(plain_label(line.label))
+            same = [s for s in paired if abs(s.val_bpb - line.val_bpb) < SAME_BPB]
+            stages.update(plain_label(s.label) for s in (line, *same))
             continue
         by_bytes.add(plain_label(line.label))
         place = place or f"`{plain_label(line.label)}` ({log.file}:{line.line})"

@@ -64,6 +64,16 @@ def test_an_honest_log_ends_in_its_claim():
     assert told(honest, None).stages == {"final_sliding_window"}
 
 
+def test_a_line_that_shows_the_claim_to_its_last_digit_is_claimed_too():
+    strides = (
+        "final_roundtrip_exact val_loss:1.81021189 val_bpb:1.07210944\n"
+        "final_sliding_exact val_loss:1.78515431 val_bpb:1.05727244\n"
+        "final_sliding_s64_exact val_loss:1.78512789 val_bpb:1.05725609\n"
+    )
+    assert told(strides, 1.0573).stages == {"final_sliding", "final_sliding_s"}
+    assert told(strides.replace("1.05727", "1.05737"), 1.0573).stages == {"final_sliding_s"}
+
+
 def test_every_string_of_bytes_has_one_parse():
     stream = spelled(1_000, "test")
     pieces = [stream.vocabulary.pieces[token] for token in stream.tokens[1:]]

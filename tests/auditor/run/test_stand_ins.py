@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 OPTIMISE = """
 import sys
@@ -176,3 +177,21 @@ with OnCpu(said.append):
 
 def test_more_of_the_likeliest_than_there_are_tokens_are_all_of_them():
     run(TOP)
+
+
+STREAM = """
+import torch
+from auditor.run.recorder.stand_ins import install
+mode = install(lambda name: None)
+stream = torch.cuda.Stream()
+with torch.cuda.stream(stream):
+    batch = torch.ones(2).cuda(non_blocking=True)
+torch.cuda.current_stream().wait_stream(stream)
+batch.record_stream(torch.cuda.current_stream())
+mode.__exit__(None, None, None)
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU here needs no stand-ins")
+def test_a_batch_is_copied_beside_the_work_as_on_a_gpu():
+    run(STREAM)

@@ -43,8 +43,6 @@ class OnCpu(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in ("cuda", "pin_memory"):
             return args[0]
-        if name == "record_stream":
-            return None
         if name == "bfloat16":
             return args[0].float()
         if name == "topk":
@@ -80,6 +78,8 @@ def _redirected(kwargs: dict[str, Any], report: Report) -> dict[str, Any]:
 def install(report: Report) -> None:
     """Ways to name a device that a function mode does not see."""
     library.Tensor.cuda = library.Tensor.pin_memory = lambda tensor, *_, **__: tensor
+    # No mode sees a call with a stream that is not torch's own.
+    library.Tensor.record_stream = lambda *_: None
     module = library.nn.Module
     move = module.to
 
