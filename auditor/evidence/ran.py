@@ -66,7 +66,8 @@ class NoiseBound:
     source_nats: float
     """Code length of those positions under the source that drew them."""
     charged_nats: float
-    """What the submission charges for them; where it charges again, the first time."""
+    """What the submission charges for them; where it charges again, the first time or, where single
+    charges are not known, all times together."""
     hedged_nats: float | None
     """Nats won against the source by betting small shares on each charge; None when the charges are
     not known one by one, or the tokens do not all cost the same. P(won >= a) <= exp(-a) for a valid

@@ -130,11 +130,6 @@ def _ran(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     noise, timeline = evidence.get(NoiseBound), evidence.get(Timeline)
     if noise is None or timeline is None:
         return inconclusive(evidence.why_not(NoiseBound))
-    if timeline.charged_again and not timeline.reconciled:
-        return inconclusive(
-            f"{timeline.charged_again:,} positions were charged again, and which charge came first "
-            "is not known"
-        )
     others, kraft = evidence.get(OtherSources), evidence.get(KraftSums)
     bounds = [noise, *(others.bounds if others else ())]
     sums = [one for one in kraft.sums if one.doubt is None] if kraft else []

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 EXPECTED_STAGES = 2
 """A record usually evaluates plainly, then with its mechanism; only used to estimate progress."""
+ROUNDING_NATS = 1e-6
+"""A token, of charges that are added up in another order or precision than the script's."""
 MAX_ARTIFACT_BYTES = 256 * 2**20
 
 
@@ -71,12 +73,17 @@ class Run:
     seconds: float
     ranks: int
 
+    @property
+    def knows_charges(self) -> bool:
+        """Whether recorded values are the charges one by one: they give the printed score."""
+        return self.charged.add_up(self.stage.score, ROUNDING_NATS)
+
     def nats_by_position(self) -> NDArray[np.float64]:
         """Nats charged at each position of the stream, added up; NaN where nothing was charged.
 
         Raises CannotMeasure when the charges could not be told apart.
         """
-        if not len(self.charged.nats_N):
+        if not self.knows_charges:
             raise CannotMeasure(
                 f"{self.stage.score.label}: no recorded values stand for the charges one by one"
             )

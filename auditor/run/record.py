@@ -205,7 +205,12 @@ def _add(record: Record, event: dict[str, object]) -> None:
         if found:
             loss, bpb = found["loss"], found["bpb"]
             decimals = len(loss.partition(".")[2])
-            record.scores.append(Score(order, found["label"], float(loss), float(bpb), decimals))
+            # The label as it is read in logs, so that the claimed one is found.
+            label = said.label if said else found["label"]
+            record.scores.append(Score(order, label, float(loss), float(bpb), decimals))
+        elif said and said.val_loss is not None and said.label == "val_bpb":
+            score = Score(order, said.label, said.val_loss, said.val_bpb, said.decimals)
+            record.scores.append(score)
     elif kind == "artifact":
         index, replaced = int(str(event["index"])), bool(event["replaced"])
         record.read_back.append(ReadBack(order, site, index, str(event["name"]), replaced))

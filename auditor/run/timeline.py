@@ -53,12 +53,12 @@ class Charges:
         """The event of the first charge, counted or not."""
         return int(np.concatenate((self.uncounted_order_N, self.order_N)).min())
 
-    def add_up(self, score: Score) -> bool:
-        """Whether the nats are those of a printed score, to its decimals."""
+    def add_up(self, score: Score, at_least_nats: float = 0.0) -> bool:
+        """Whether the nats give a printed score, to its decimals or so many nats a token."""
         if not len(self.nats_N):
             return False
         off = abs(math.fsum(self.nats_N) / len(self.nats_N) - score.val_loss)
-        return off <= 10.0**-score.decimals
+        return off <= max(10.0**-score.decimals, at_least_nats)
 
     def last_of_each(self) -> "Charges":
         """The same where a later charge of a position takes the place of an earlier one."""

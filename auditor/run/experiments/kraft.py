@@ -48,8 +48,7 @@ def measured(bench: Bench, base: Run, bars: Bars) -> tuple[KraftSums, list[Serve
     Raises CannotMeasure when charges cannot be told apart, or no position passes its checks.
     """
     charged = base.charged
-    if not len(charged.nats_N):
-        base.nats_by_position()  # says why
+    base.nats_by_position()  # says why where there are none
     if len(charged.uncounted_position_N):
         raise CannotMeasure("only the last of several charges of a position is in the score")
     sites = [_site(base, place) for place in PLACES]

@@ -107,15 +107,16 @@ def _stretches(base: Run, other: Run, position: int) -> tuple[tuple[int, float, 
 def noise_bound(run: Run) -> NoiseBound:
     """The bound on the printed score or, where positions are charged again, on first charges.
 
-    Second charges are not covered by it; the first charge of every position is.
+    Second charges are not covered by it; the first charge of every position is. Where single
+    charges are not known, all of them together stand for the first ones: none is less than nothing.
     """
     positions, first = np.unique(run.charged.position_N, return_index=True)
     count = len(positions)
-    charged_nats = run.stage.score.val_loss * count
+    charged_nats = run.stage.score.val_loss * len(run.charged.position_N)
     source_nats = math.fsum(run.stream.nats_N[positions])
     hedged = None
     curve: tuple[tuple[int, float], ...] = ()
-    if len(run.charged.nats_N):
+    if run.knows_charges:
         first_nats_N, source_nats_N = run.charged.nats_N[first], run.stream.nats_N[positions]
         curve = _curve(source_nats_N - first_nats_N)
         if np.ptp(source_nats_N) == 0:  # else one charge at a wrong position could win

@@ -170,12 +170,12 @@ def test_the_edge_needs_both_thresholds(nats, tokens, outcome):
     assert judged(full_distribution.RULE, beating(nats, tokens), HONEST_TIMELINE).outcome is outcome
 
 
-def test_charging_twice_is_covered_only_when_the_first_charges_are_known():
+def test_charging_twice_is_covered_whether_or_not_the_first_charges_are_known():
     twice = replace(HONEST_TIMELINE, charged_again=1, first_again=100)
     assert judged(full_distribution.RULE, beating(5_000), twice).outcome is Outcome.FAIL
-    twice = replace(twice, charged_nats=0.0)
-    answer = judged(full_distribution.RULE, beating(5_000), twice)
-    assert answer.outcome is Outcome.INCONCLUSIVE
+    unknown = replace(twice, charged_nats=0.0)
+    assert judged(full_distribution.RULE, beating(5_000), unknown).outcome is Outcome.FAIL
+    assert judged(full_distribution.RULE, beating(-5), unknown).outcome is Outcome.INCONCLUSIVE
 
 
 def test_beating_noise_by_looking_ahead_is_the_other_rule():
