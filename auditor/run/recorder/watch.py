@@ -56,7 +56,9 @@ class Watch(TorchFunctionMode):
             self._channel.charging()
         result = func(*args, **kwargs)
         if name in LOOKS and len(args) > 1:
-            if isinstance(args[0], torch.Tensor) and isinstance(args[-1], torch.Tensor | slice):
+            if isinstance(args[0], torch.Tensor) and isinstance(
+                args[-1], torch.Tensor | slice | int
+            ):
                 with UNSEEN():
                     self._look(args[0], args[-1])
         elif name == "sum" and len(args) == 1 and not kwargs:
@@ -94,8 +96,11 @@ class Watch(TorchFunctionMode):
         if by_tensor and (index.dtype not in (torch.int64, torch.int32) or not index.numel()):
             return
         tokens = None
-        if by_tensor and self._vocab_size <= table.numel() <= self._vocab_size + 1024:
+        of_pieces = self._vocab_size <= table.numel() <= self._vocab_size + 1024
+        if by_tensor and of_pieces:
             tokens = index.detach().to(torch.int32).numpy(force=True)
+        elif of_pieces and isinstance(index, int) and not isinstance(index, bool):
+            tokens = np.array([index % table.numel()], dtype=np.int32)  # a loop over tokens
         elif self._side_car is not None:
             tokens = self._side_car.tokens(table, index)
         if tokens is not None and tokens.size and self._channel.wants("look"):
