@@ -105,7 +105,7 @@ def one(row: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
 REASONS = {
     r"No module named '(?P<what>[^'.]+)": "a package that is not installed: {what}",
     r"expected an end within": "did not end in time",
-    r"required FLA deps": "a package that is not installed: fla",
+    r"required FLA deps|requires the `fla` package": "a package that is not installed: fla",
     r"the scored stage did not run": "the scored stage did not run",
     r"expected a folder": "its folder is not in the commit",
     r"FileNotFoundError": "a file that the folder does not hold",
