@@ -23,7 +23,8 @@ MOST = 4
 
 def rooms_here(run_bytes: int) -> int:
     """Runs of so much memory that this machine can carry at the same time, 1 to 4."""
-    cores = len(os.sched_getaffinity(0))
+    own = getattr(os, "sched_getaffinity", None)  # not on macOS
+    cores = len(own(0)) if own else os.cpu_count() or 1
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return max(1, min(MOST, cores, memory // run_bytes))
 
