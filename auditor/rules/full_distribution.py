@@ -14,6 +14,9 @@ Two more sources hold what noise lacks: contexts that repeat, and stretches. And
 is known by itself, small shares are bet on each: what is kept back bounds the loss at positions of
 which the network knows less than the source, so that a mechanism which fires at a few shows.
 
+Where positions are charged again, their first charges are held to it, or all together where
+single ones are not known.
+
 Where the claim is of bytes, the noise is made of pieces of which every string of bytes has one
 parse, so that bytes cost what tokens do, and the printed bits per byte are held to that.
 
