@@ -26,6 +26,8 @@ from .side_car import SideCar
 MAX_REACH = 4
 """Token arrays that are sent with a write: of the innermost function that holds any."""
 WRITES = {"scatter_add_", "index_add_", "index_put_"}
+MOST_BYTES = 64
+"""Of one piece of a tokenizer."""
 LOOKS = {"__getitem__", "index_select", "take"}
 CHARGING = {"cross_entropy", "gather", "log_softmax", "softmax"}
 """What makes charges of a network's scores."""
@@ -99,8 +101,9 @@ class Watch(TorchFunctionMode):
         of_pieces = self._vocab_size <= table.numel() <= self._vocab_size + 1024
         if by_tensor and of_pieces:
             tokens = index.detach().to(torch.int32).numpy(force=True)
-        elif of_pieces and isinstance(index, int) and not isinstance(index, bool):
-            tokens = np.array([index % table.numel()], dtype=np.int32)  # a loop over tokens
+        elif of_pieces and type(index) is int and int(table.max()) <= MOST_BYTES:
+            # A loop over tokens; one over a stretch of the stream meets larger numbers than bytes.
+            tokens = np.array([index % table.numel()], dtype=np.int32)
         elif self._side_car is not None:
             tokens = self._side_car.tokens(table, index)
         if tokens is not None and tokens.size and self._channel.wants("look"):

@@ -10,7 +10,7 @@ import torch
 from auditor.run.recorder.channel import Channel, unpacked
 from auditor.run.recorder.watch import Watch
 
-TABLE = torch.arange(384, dtype=torch.int16)
+TABLE = torch.arange(384, dtype=torch.int16) % 9
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ TABLE = torch.arange(384, dtype=torch.int16)
         (TABLE.float(), 7, None),
         (TABLE[:100], 7, None),
         (TABLE[None], 0, None),
+        (torch.arange(1024) % 384, 7, None),  # a stretch of the stream
     ],
 )
 def test_tokens_that_are_looked_up_are_reported(
