@@ -33,7 +33,7 @@ class Timeline:
     charged_nats: float
     """Sum of the charges that were recorded."""
     printed_nats: float
-    """Printed val_loss times the positions charged."""
+    """Printed val_loss times the charges that are in it."""
     charged_positions: int
     """Positions charged at least once."""
     charged_again: int
@@ -46,6 +46,8 @@ class Timeline:
     """Entries in the caches before the first write of the stage."""
     unplaced: int
     """Writes and steps during the stage whose tokens could not be found in the stream."""
+    uncounted: int = 0
+    """Of the charges, those that the printed score leaves out: it has the last of each position."""
 
     @property
     def reconciled(self) -> bool:

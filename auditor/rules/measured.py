@@ -81,6 +81,11 @@ def ran_through(
 
 def unreadable(timeline: Timeline) -> str | None:
     """Why a timeline says nothing about the score; None when it accounts for all of it."""
+    if timeline.uncounted:
+        return (
+            f"{timeline.uncounted:,} charges came before the last of their position, and are not "
+            "in the score: see single-pass"
+        )
     if timeline.reconciled:
         return None
     return (

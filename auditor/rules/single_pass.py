@@ -6,7 +6,9 @@ charges is choosing with the answer at hand.
 Judged by counting, in the stage that printed the score, how often each position was charged. The
 charges must add up to the printed score, all of them or the last of each position alone, or nobody
 knows what was counted. A position that was charged, then learnt from or taken into a cache, and
-then charged again fails the rule. Windows that overlap at the end of the stream charge some tokens
+then charged again fails the rule; where only the last charge of each is in the score, which may
+stand after weights were thrown away, it fails when a source or a changed end shows that they were
+not. Windows that overlap at the end of the stream charge some tokens
 twice without that; it gives them too much weight in the mean and nothing away, organisers have
 accepted such records, and the result is INCONCLUSIVE with the count.
 
@@ -21,8 +23,15 @@ The tokens dropped at the end of the stream (less than one window) are not charg
 may be missing is the business of full coverage, not of this rule.
 """
 
-from auditor.evidence import Evidence, LearningOrder, OnTheWay, Timeline
-from auditor.rules.measured import ran_through, unreadable
+from auditor.evidence import (
+    Evidence,
+    LearningOrder,
+    NoiseBound,
+    OnTheWay,
+    PrefixSensitivity,
+    Timeline,
+)
+from auditor.rules.measured import beats_noise, effect_of_the_future, ran_through, unreadable
 from auditor.rules.read_order import beside_a_run, lines_on_the_way
 from auditor.rulesets import Ruleset
 from auditor.verdict import (
@@ -40,7 +49,7 @@ def check(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     """FAIL when a position was charged more than once, or had the smaller of two charges."""
     order = evidence.get(LearningOrder)
     read = lines_on_the_way(order, order.chosen if order else (), _smaller)
-    return beside_a_run(_ran(evidence), read)
+    return beside_a_run(_ran(evidence, ruleset), read)
 
 
 def _smaller(one: OnTheWay) -> str:
@@ -50,11 +59,11 @@ def _smaller(one: OnTheWay) -> str:
     )
 
 
-def _ran(evidence: Evidence) -> Judgement:
+def _ran(evidence: Evidence, ruleset: Ruleset) -> Judgement:
     timeline = evidence.get(Timeline)
     if timeline is None:
         return inconclusive(evidence.why_not(Timeline))
-    why = unreadable(timeline)
+    why = None if timeline.uncounted else unreadable(timeline)
     if why is not None:
         return inconclusive(why)
     counted = f"{timeline.charged_positions:,} of {timeline.tokens - 1:,} positions charged"
@@ -74,6 +83,14 @@ def _ran(evidence: Evidence) -> Judgement:
             f"{counted}, {timeline.charged_again:,} of them again with nothing learnt in between",
             [finding],
         )
+    noise = evidence.get(NoiseBound)
+    shown = effect_of_the_future(evidence) or (noise is not None and beats_noise(noise, ruleset))
+    if timeline.uncounted and not shown:
+        return inconclusive(
+            f"{counted}; only the last charge of each is in the score, and what was learnt before "
+            "it may have been thrown away",
+            [finding],
+        )
     return failed(Strength.RAN, [finding], counted)
 
 
@@ -81,7 +98,7 @@ RULE = Rule(
     id="single-pass",
     title="Every position is charged exactly once",
     authority="official",
-    needs=(Timeline, LearningOrder),
+    needs=(Timeline, PrefixSensitivity, NoiseBound, LearningOrder),
     check=check,
     matters="A second charge, or a choice between two, is made with the answer at hand.",
     mend="Charge every position exactly once, from left to right, and keep the first charge.",

@@ -214,6 +214,7 @@ def build_timeline(record: Record, stage: Stage, charged: Charges, aligner: Alig
         again_after_update=_again_after_update(events + written + stepped, aligner.length),
         entries_before=_entries_before(writes, charged),
         unplaced=unplaced_writes + unplaced_steps,
+        uncounted=len(charged.uncounted_position_N),
     )
 
 

@@ -365,6 +365,18 @@ def test_windows_that_overlap_at_the_end_fail_nobody():
     assert answer.findings
 
 
+def test_an_earlier_pass_that_is_not_in_the_score_fails_only_where_it_shows():
+    """A warm-up whose weights are thrown away learns from everything and gives nothing away."""
+    passes = replace(
+        HONEST_TIMELINE, charged_again=100, first_again=1, again_after_update=100, uncounted=100
+    )
+    quiet = judged(single_pass.RULE, passes, beating(-5))
+    assert (quiet.outcome, len(quiet.findings)) == (Outcome.INCONCLUSIVE, 1)
+    assert judged(single_pass.RULE, passes, beating(5_000)).outcome is Outcome.FAIL
+    for rule in (score_before_update.RULE, causal_cache.RULE, full_distribution.RULE):
+        assert judged(rule, passes, beating(-5)).outcome is Outcome.INCONCLUSIVE
+
+
 def test_one_position_charged_again_after_it_was_learnt_fails():
     twice = replace(HONEST_TIMELINE, charged_again=1, first_again=100, again_after_update=1)
     answer = judged(single_pass.RULE, twice)

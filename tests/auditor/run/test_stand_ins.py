@@ -171,6 +171,7 @@ with OnCpu(said.append):
     for values, found in (logits.topk(9), torch.topk(logits, k=9), logits.topk(9, dim=1)):
         assert torch.equal(found, torch.tensor([[3, 2, 1, 0]] * 3))
     assert torch.topk(logits, 9, 0).values.shape == (3, 4)
+    assert torch.equal(logits.topk(9, -1, False).indices, torch.tensor([[0, 1, 2, 3]] * 3))
     assert set(said) == {"topk of all there are"}
 """
 

@@ -199,7 +199,7 @@ def test_where_only_the_last_pass_is_printed_the_earlier_ones_are_charges_all_th
     timeline = build_timeline(record, stage, charged, ALIGNER)
     assert timeline.reconciled
     assert (timeline.charged_positions, timeline.charged_again) == (100, 100 * (len(nats) - 1))
-    assert timeline.again_after_update == timeline.charged_again
+    assert timeline.again_after_update == timeline.charged_again == timeline.uncounted
     assert kinds(timeline)[:2] == [("charge", 1, 101), ("optimizer-step", 1, 101)]
 
 

@@ -15,6 +15,9 @@ FACTORIES = (
     *("ones", "ones_like", "rand", "randint", "randn", "randperm", "tensor", "zeros", "zeros_like"),
 )
 
+TOPK = ("input", "k", "dim", "largest", "sorted")
+"""Arguments of `topk`, in order."""
+
 
 def on_cpu(value: Any) -> Any:
     """A device or number format as the CPU run has it."""
@@ -54,7 +57,7 @@ class OnCpu(TorchFunctionMode):
 
 def _within(args: Any, kwargs: dict[str, Any], report: Report) -> tuple[Any, dict[str, Any]]:
     """`topk` of no more than there are: a thousand of a vocabulary of 384 are all of it."""
-    named = dict(zip(("input", "k", "dim"), args, strict=False)) | kwargs
+    named = dict(zip(TOPK, args, strict=False)) | kwargs
     size, dim = named["input"].shape, named.get("dim", -1)
     if not size or named["k"] <= size[dim]:
         return args, kwargs
